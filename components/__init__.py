@@ -1,0 +1,1 @@
+"""One file, one lightweight component, one call of `yololine.steps`."""

@@ -1,0 +1,42 @@
+"""Add augmented copies of train images."""
+
+from kfp import dsl
+
+from components import images
+
+
+@dsl.component(base_image=images.DATA, install_kfp_package=False)
+def augment_dataset(
+    split: dsl.Input[dsl.Dataset],
+    store_uri: str,
+    augmented: dsl.Output[dsl.Dataset],
+    report: dsl.Output[dsl.HTML],
+    augmentation_policy: str = "standard",
+    augmentation_copies: int = 1,
+    seed: int = 0,
+) -> str:
+    """Apply an Albumentations policy to train images only, boxes included.
+
+    Args:
+        split: Manifest of the split.
+        store_uri: Root of the store.
+        augmented: Manifest of the augmented images.
+        report: Page with images before and after.
+        augmentation_policy: none, standard, or the URI of an Albumentations policy (YAML).
+        augmentation_copies: Augmented copies per train image, 0 to 20.
+        seed: Another seed gives other copies.
+
+    Returns:
+        The augmented images' digest.
+    """
+    from yololine import steps
+
+    return steps.augment_dataset(
+        split.path,
+        store_uri,
+        augmented.path,
+        report.path,
+        augmentation_policy=augmentation_policy,
+        augmentation_copies=augmentation_copies,
+        seed=seed,
+    ).digest

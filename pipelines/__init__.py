@@ -1,0 +1,1 @@
+"""Graphs over the components, and their compilation."""

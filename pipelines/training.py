@@ -1,0 +1,228 @@
+"""The training line: from raw images to a registered, evaluated version."""
+
+from kfp import dsl
+
+from components import images
+from components.augment_dataset import augment_dataset
+from components.build_test_set import build_test_set
+from components.clean_dataset import clean_dataset
+from components.decide_promotion import decide_promotion
+from components.evaluate_detector import evaluate_detector
+from components.export_detector import export_detector
+from components.preflight import preflight
+from components.prepare_weights import prepare_weights
+from components.register_model import register_model
+from components.report_run import report_run
+from components.resolve_source import resolve_source
+from components.split_dataset import split_dataset
+from components.train_detector import train_detector
+from pipelines.pod import always_run, on_cluster, on_gpu
+
+
+@dsl.pipeline(
+    name="yololine-training",
+    display_name="yololine training",
+    description="Raw images and labels in, a registered and evaluated YOLO detector out.",
+)
+def training(
+    source_uri: str,
+    model_name: str,
+    source_format: str = "auto",
+    store_uri: str = "s3://mlpipeline/yololine",
+    architecture: str = "yolo11n",
+    weights_uri: str = "",
+    weights_sha256: str = "",
+    augmentation_policy: str = "standard",
+    augmentation_copies: int = 1,
+    max_dropped_fraction: float = 0.25,
+    val_fraction: float = 0.15,
+    test_fraction: float = 0.15,
+    seed: int = 0,
+    epochs: int = 100,
+    image_size: int = 640,
+    batch_size: int = 16,
+    train_options: dict = {},
+    train_retries: int = 2,
+    train_retry_wait_seconds: int = 300,
+    min_map50: float = 0.5,
+    promotion_rules: dict = {},
+    train_image: str = images.TRAIN,
+    gpu_type: str = "nvidia.com/gpu",
+    gpu_count: str = "1",
+    node_selector: dict = {},
+    tolerations: list = [],
+    cpu: str = "4",
+    memory: str = "16Gi",
+    store_secret: str = "mlpipeline-minio-artifact",
+    store_config: str = "yololine-store",
+) -> None:
+    """Raw images and labels in, a registered and evaluated YOLO detector out.
+
+    Args:
+        source_uri: Raw images and labels: s3://bucket/prefix, or a folder every step can read. YOLO (data.yaml, or images/ and labels/) and Pascal VOC layouts.
+        model_name: Name of the model in the registry: lower-case letters, digits and dashes.
+        source_format: Layout of the source: auto, yolo or voc.
+        store_uri: Where datasets, checkpoints, versions and run journals are kept: s3://bucket/prefix, or a folder every step can write.
+        architecture: Detector architecture: yolov8, yolov9, yolov10, yolo11, yolo12 or yolo26 with its size, for instance yolo11n.
+        weights_uri: A .pt of ultralytics to start from, s3://... or a file; empty starts from random weights.
+        weights_sha256: sha256 of the file at weights_uri, 64 hex digits; needed with it.
+        augmentation_policy: none, standard, or the URI of an Albumentations policy (YAML); applied to train images only.
+        augmentation_copies: Augmented copies per train image, 0 to 20.
+        max_dropped_fraction: Largest share of the source's images that cleaning may drop before the run is refused, 0 to 1.
+        val_fraction: Share of images for validation while training, above 0.
+        test_fraction: Share of images held out for the final score, above 0.
+        seed: Seed of split, augmentation and training.
+        epochs: Passes over the train split, 1 or more.
+        image_size: Side of the square model input in pixels, a multiple of 32.
+        batch_size: Images per optimizer batch, over all GPUs.
+        train_options: Further options of the trainer, for instance {"lr0": 0.005, "mosaic": 0.5}.
+        train_retries: How often a failed trainer is started again from its newest checkpoint.
+        train_retry_wait_seconds: Pause before each of these starts, in seconds.
+        min_map50: Least AP50 on the test split for promotion, 0 to 1.
+        promotion_rules: Further least values by metric, for instance {"ap50_95": 0.3, "per_class.scratch.recall": 0.8}.
+        train_image: Container image of the training steps; its tag names the YOLO release.
+        gpu_type: Kubernetes resource of the accelerator.
+        gpu_count: Accelerators of the training step, as text; 0 trains on the processor.
+        node_selector: Node labels that the training step asks for, for instance {"gpu-type": "a100"}.
+        tolerations: Kubernetes tolerations of the training step, a list of objects.
+        cpu: CPU limit of the training step, a Kubernetes quantity.
+        memory: Memory limit of the training step, a Kubernetes quantity.
+        store_secret: Kubernetes secret with the store's credentials, keys accesskey and secretkey.
+        store_config: Optional Kubernetes ConfigMap with the store's endpoint, keys AWS_ENDPOINT_URL_S3 and AWS_REGION.
+    """
+    report = report_run(store_uri=store_uri, model_name=model_name)
+    always_run(on_cluster(report, store_secret, store_config))
+
+    with dsl.ExitHandler(exit_task=report, name="line"):
+        checked = preflight(
+            source_uri=source_uri,
+            model_name=model_name,
+            source_format=source_format,
+            store_uri=store_uri,
+            architecture=architecture,
+            weights_uri=weights_uri,
+            weights_sha256=weights_sha256,
+            augmentation_policy=augmentation_policy,
+            augmentation_copies=augmentation_copies,
+            max_dropped_fraction=max_dropped_fraction,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            seed=seed,
+            epochs=epochs,
+            image_size=image_size,
+            batch_size=batch_size,
+            train_options=train_options,
+            train_retries=train_retries,
+            train_retry_wait_seconds=train_retry_wait_seconds,
+            min_map50=min_map50,
+            promotion_rules=promotion_rules,
+            train_image=train_image,
+            gpu_type=gpu_type,
+            gpu_count=gpu_count,
+            node_selector=node_selector,
+            tolerations=tolerations,
+            cpu=cpu,
+            memory=memory,
+        )
+        always_run(on_cluster(checked, store_secret, store_config))
+
+        source = resolve_source(source_uri=source_uri, store_uri=store_uri).after(checked)
+        always_run(on_cluster(source, store_secret, store_config))
+
+        cleaned = clean_dataset(
+            source_uri=source_uri,
+            source_digest=source.outputs["Output"],
+            store_uri=store_uri,
+            source_format=source_format,
+            max_dropped_fraction=max_dropped_fraction,
+        )
+        on_cluster(cleaned, store_secret, store_config)
+
+        split = split_dataset(
+            dataset=cleaned.outputs["dataset"],
+            store_uri=store_uri,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            seed=seed,
+        )
+        on_cluster(split, store_secret, store_config)
+
+        test_set = build_test_set(split=split.outputs["split"], store_uri=store_uri)
+        on_cluster(test_set, store_secret, store_config)
+
+        augmented = augment_dataset(
+            split=split.outputs["split"],
+            store_uri=store_uri,
+            augmentation_policy=augmentation_policy,
+            augmentation_copies=augmentation_copies,
+            seed=seed,
+        )
+        on_cluster(augmented, store_secret, store_config)
+
+        weights = prepare_weights(
+            store_uri=store_uri,
+            architecture=architecture,
+            weights_uri=weights_uri,
+            weights_sha256=weights_sha256,
+        ).after(checked)
+        on_cluster(weights, store_secret, store_config, image=train_image)
+
+        trained = train_detector(
+            split=split.outputs["split"],
+            augmented=augmented.outputs["augmented"],
+            weights=weights.outputs["weights"],
+            store_uri=store_uri,
+            epochs=epochs,
+            image_size=image_size,
+            batch_size=batch_size,
+            seed=seed,
+            train_options=train_options,
+            train_retries=train_retries,
+            train_retry_wait_seconds=train_retry_wait_seconds,
+            resources=[gpu_type, gpu_count, cpu, memory],
+        )
+        on_cluster(trained, store_secret, store_config, image=train_image)
+        on_gpu(
+            trained,
+            gpu_type=gpu_type,
+            gpu_count=gpu_count,
+            cpu=cpu,
+            memory=memory,
+            node_selector=node_selector,
+            tolerations=tolerations,
+        )
+
+        exported = export_detector(
+            split=split.outputs["split"],
+            trained=trained.outputs["trained"],
+            store_uri=store_uri,
+        )
+        on_cluster(exported, store_secret, store_config, image=train_image)
+
+        evaluated = evaluate_detector(
+            exported=exported.outputs["exported"],
+            test_set=test_set.outputs["test_set"],
+            store_uri=store_uri,
+        )
+        on_cluster(evaluated, store_secret, store_config)
+
+        decided = decide_promotion(
+            evaluation=evaluated.outputs["evaluation"],
+            store_uri=store_uri,
+            min_map50=min_map50,
+            promotion_rules=promotion_rules,
+        )
+        on_cluster(decided, store_secret, store_config)
+
+        registered = register_model(
+            exported=exported.outputs["exported"],
+            evaluation=evaluated.outputs["evaluation"],
+            decision=decided.outputs["decision"],
+            store_uri=store_uri,
+            model_name=model_name,
+        )
+        # Never cached: its record leads the run's report back to every step that was.
+        always_run(on_cluster(registered, store_secret, store_config))
+
+        # deploy_model's seat: under dsl.If(decided.outputs["Output"] == True), after registered,
+        # from registered.outputs["version"].

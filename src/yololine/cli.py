@@ -1,0 +1,151 @@
+"""The command line; every heavy import waits for the command that needs it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from yololine import __version__, _compiled_folder, pipeline_package
+from yololine.errors import YololineError
+
+if TYPE_CHECKING:
+    from yololine.runs.package import Package, Parameter
+
+_PARAMETERS_FILE = "parameters_file"
+
+
+class _Pipelines(click.Group):
+    """One command for each compiled pipeline, made from its YAML when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return sorted(file.stem for file in _compiled_folder().glob("*.yaml"))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        return pipeline_command(Path(pipeline_package(cmd_name)))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(version)s")
+def cli() -> None:
+    """Retrain an industrial object detector as one auditable, resumable pipeline run."""
+
+
+@cli.group(cls=_Pipelines, short_help="Run a compiled pipeline on this machine.")
+def run() -> None:
+    """Run a compiled pipeline here: the YAML that clusters run, with nothing else to start."""
+
+
+@cli.command(short_help="Make up a small dataset to try the line on.")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--layout", type=click.Choice(["yolo", "voc"]), default="yolo", show_default=True)
+@click.option("--images", type=int, default=240, show_default=True, help="Good pictures in it.")
+@click.option("--seed", type=int, default=0, show_default=True)
+def sample(out: Path, layout: str, images: int, seed: int) -> None:
+    """Write a made-up dataset of steel surfaces with defects to the folder OUT.
+
+    Faults as real datasets have them are planted on top of the good pictures, and listed.
+    """
+    from yololine.sample import generate_sample
+
+    report = generate_sample(out, layout=layout, images=images, seed=seed)
+    objects = ", ".join(f"{count} {name}" for name, count in report.objects_per_class.items())
+    click.echo(f"{report.out}: {report.images} images in layout {report.layout}, {objects}")
+    for fault in report.faults:
+        click.echo(f"planted: {fault}")
+
+
+def pipeline_command(file: Path) -> click.Command:
+    """The command that runs a compiled pipeline, with an option for each of its parameters."""
+    from yololine.runs.package import read_package
+
+    package = read_package(file)
+
+    @click.pass_context
+    def run_pipeline(ctx: click.Context, /, **options: Any) -> None:
+        command = f"{ctx.find_root().info_name} {shlex.join(sys.argv[1:])}"
+        ctx.exit(_run(package, options.pop(_PARAMETERS_FILE), options, command))
+
+    return click.Command(
+        package.name,
+        callback=run_pipeline,
+        help=package.description,
+        params=[
+            click.Option(
+                ["--parameters", _PARAMETERS_FILE],
+                type=click.Path(path_type=Path, dir_okay=False),
+                metavar="FILE.yaml",
+                help="Parameters by their names, one a line; options go before it.",
+            ),
+            # Those that must be given come first.
+            *map(_option, sorted(package.parameters, key=lambda p: not p.required)),
+        ],
+    )
+
+
+def _option(parameter: Parameter) -> click.Option:
+    from yololine.runs.package import ParameterType
+    from yololine.runs.parameters import local_defaults, option_name
+
+    metavar = {
+        ParameterType.INTEGER: "INTEGER",
+        ParameterType.NUMBER: "NUMBER",
+        ParameterType.STRING: "TEXT",
+        ParameterType.BOOLEAN: "true|false",
+        ParameterType.LIST: "JSON-LIST",
+        ParameterType.STRUCT: "JSON-MAPPING",
+    }
+    default = local_defaults().get(parameter.name, parameter.default)
+    shown = default if isinstance(default, str) and default else json.dumps(default)
+    return click.Option(
+        [option_name(parameter.name), parameter.name],
+        metavar=metavar[parameter.type],
+        # A bare --promote means true.
+        is_flag=False,
+        flag_value="true" if parameter.type is ParameterType.BOOLEAN else None,
+        help=f"{parameter.description} [{'required' if default is None else f'default: {shown}'}]",
+    )
+
+
+def _run(
+    package: Package, file: Path | None, options: Mapping[str, str | None], command: str
+) -> int:
+    from rich.console import Console
+
+    from yololine.runs.local import run_locally
+    from yololine.runs.parameters import local_defaults, merge
+    from yololine.runs.view import choose_view
+
+    arguments = merge(
+        package.parameters,
+        file=file,
+        options={name: text for name, text in options.items() if text is not None},
+        defaults=local_defaults(),
+    )
+    outcome = run_locally(package, arguments, view=choose_view(Console()), command=command)
+    if failure := outcome.failure:
+        error = failure.error
+        said = error.message
+        if error.remedy not in said:
+            said += f"; {error.remedy}"
+        click.echo(f"error: {failure.step or 'the run'}: {said}", err=True)
+        click.echo(f"log: {failure.log}", err=True)
+    if outcome.exit_code:
+        click.echo(f"The same command goes on from what is done:\n  {command}", err=True)
+    return outcome.exit_code
+
+
+def main(command: click.Command = cli) -> None:
+    """The entry point: refusals in words on stderr, with the exit code of their kind."""
+    try:
+        command()
+    except YololineError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)

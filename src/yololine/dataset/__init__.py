@@ -1,0 +1,1 @@
+"""Sources, cleaning, the Parquet dataset, splits, augmentation, the test set."""

@@ -1,0 +1,344 @@
+"""Altered copies of train images, made once and stored like any other dataset.
+
+Policies are Albumentations' own serialised YAML (`albumentations.save(..., data_format="yaml")`),
+so that any policy of theirs can be brought, and ours can be taken away.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import json
+import os
+import random
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import yaml
+from PIL import Image
+
+from yololine.dataset.exhibits import draw_boxes, side_by_side, to_jpeg
+from yololine.dataset.labels import BoxXywh
+from yololine.dataset.parallel import in_order
+from yololine.dataset.pictures import difference_hash, open_rgb
+from yololine.dataset.schema import Row, Tally, class_names_of, write_shards
+from yololine.dataset.splitting import rows_of
+from yololine.errors import DatasetError, StoreError
+from yololine.storage.base import open_store, sha256_bytes
+
+# Importing albumentations would otherwise ask the network for a newer release.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+import albumentations as A  # noqa: N812
+from albumentations.core.serialization import (
+    SERIALIZABLE_REGISTRY,
+    shorten_class_name,
+)
+
+NO_POLICY = "none"
+MIN_VISIBILITY = 0.3
+"""A box of which less than this share is left in the picture is dropped."""
+JPEG_QUALITY = 95
+MAX_EXHIBITS = 6
+THREADS = os.cpu_count() or 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What is done to a copy; `compose` is None for the policy "none", which makes no copies."""
+
+    name: str
+    sha256: str
+    """Of the policy's YAML."""
+    compose: A.Compose | None
+    transform_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmented:
+    """The copies alone; no shard where there are none."""
+
+    shards: list[Path]
+    digest: str
+    images: int
+    objects_per_class: dict[str, int]
+    exhibits: dict[str, bytes]
+    """File name -> small JPEG: an image with its boxes, and the first copy of it."""
+
+
+def builtin_policies() -> tuple[str, ...]:
+    """Names that `load_policy` knows without a file."""
+    folder = files("yololine.dataset") / "policies"
+    found = (Path(item.name) for item in folder.iterdir())
+    return (NO_POLICY, *sorted(path.stem for path in found if path.suffix == ".yaml"))
+
+
+def load_policy(name: str) -> Policy:
+    """A built-in policy by its name, or one from the path or URI of a `.yaml` file.
+
+    Raises:
+        DatasetError: The name is not known; or the file cannot be read, is no YAML, names a
+            transform that Albumentations does not have, or gives one an argument it does not take.
+    """
+    if name == NO_POLICY:
+        return Policy(name=name, sha256=sha256_bytes(b""), compose=None, transform_names=())
+    data = _read_policy(name)
+    transform = _parse_policy(name, data)
+    leaves = list(_leaves(name, transform))
+    with warnings.catch_warnings():
+        # Albumentations only warns of an argument that it does not know, and goes on without it.
+        warnings.simplefilter("error", UserWarning)
+        for leaf in leaves:
+            _build(f"{name}: {leaf['__class_fullname__']}", leaf)
+        compose = _with_boxes(_build(name, transform))
+    _try_out(name, compose)
+    return Policy(
+        name=name,
+        sha256=sha256_bytes(data),
+        compose=compose,
+        transform_names=tuple(shorten_class_name(leaf["__class_fullname__"]) for leaf in leaves),
+    )
+
+
+def augment(
+    shards: Sequence[Path],
+    assignments: Mapping[str, str],
+    out: Path,
+    policy: Policy,
+    *,
+    copies: int,
+    seed: int,
+) -> Augmented:
+    """Write `copies` altered copies of each train image to shards in `out`.
+
+    Copy k of an image has the id `<image_id>-a<k>`, its group, and chance of its own from
+    sha256(seed, image_id, k): it depends on no other image and on no order. Boxes are clipped, and
+    dropped where less than `MIN_VISIBILITY` of them is left.
+
+    Raises:
+        DatasetError: `copies` is negative, an image is in no split, or the policy makes something
+            that is no 8-bit RGB image.
+    """
+    if copies < 0:
+        raise DatasetError(
+            f"copies {copies}", rule="must be 0 or more", remedy="use 0 for no augmentation"
+        )
+    class_names = class_names_of(pq.read_schema(shards[0]))
+    tally = Tally(class_names)
+    exhibits: dict[str, bytes] = {}
+    written: list[Path] = []
+    if policy.compose is not None and copies:
+        copier = _Copier(policy, copies=copies, seed=seed)
+        rows = tally.watch(_copies(copier, rows_of(shards, assignments, "train"), exhibits))
+        written = write_shards(rows, out, class_names)
+    return Augmented(
+        shards=written,
+        digest=tally.digest(),
+        images=tally.images,
+        objects_per_class=tally.objects_per_class,
+        exhibits=exhibits,
+    )
+
+
+def _copies(copier: _Copier, rows: Iterator[Row], exhibits: dict[str, bytes]) -> Iterator[Row]:
+    with ThreadPoolExecutor(THREADS) as pool:
+        for original, made in in_order(pool, copier.copies_of, rows, window=4 * THREADS):
+            if len(exhibits) < MAX_EXHIBITS and len(original.categories):
+                exhibits[f"{len(exhibits) + 1:02d}-{original.image_id}.jpg"] = _before_after(
+                    original, made[0]
+                )
+            yield from made
+
+
+class _Copier:
+    """Makes the copies of one image; each thread has transforms of its own, as they hold state."""
+
+    def __init__(self, policy: Policy, *, copies: int, seed: int) -> None:
+        self._policy = policy
+        self._numbers = range(1, copies + 1)
+        self._seed = seed
+        self._mine = threading.local()
+
+    def copies_of(self, row: Row) -> tuple[Row, list[Row]]:
+        if not hasattr(self._mine, "compose"):
+            self._mine.compose = copy.deepcopy(self._policy.compose)
+        image = np.asarray(open_rgb(row.image_bytes))
+        return row, [self._copy(row, image, number) for number in self._numbers]
+
+    def _copy(self, row: Row, image: np.ndarray, number: int) -> Row:
+        compose = self._mine.compose
+        chance = hashlib.sha256(f"{self._seed}\0{row.image_id}\0{number}".encode()).digest()
+        seed = int.from_bytes(chance[:8], "big")
+        # Not set_random_seed: it gives every transform the same seed, so that all those with one
+        # probability would always come together.
+        compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        altered, boxes_xywh, categories = _apply(
+            self._policy.name, compose, image, row.boxes_xywh, row.categories
+        )
+        picture = Image.fromarray(altered)
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=JPEG_QUALITY)
+        return replace(
+            row,
+            image_id=f"{row.image_id}-a{number}",
+            image_bytes=file.getvalue(),
+            suffix=".jpg",
+            width=picture.width,
+            height=picture.height,
+            boxes_xywh=boxes_xywh,
+            categories=categories,
+            sha256=sha256_bytes(file.getvalue()),
+            perceptual_hash=difference_hash(picture),
+        )
+
+
+def _apply(
+    name: str, compose: A.Compose, image: np.ndarray, boxes_xywh: np.ndarray, categories: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    made = compose(image=image, bboxes=boxes_xywh, categories=categories)
+    altered = made["image"]
+    if (
+        not isinstance(altered, np.ndarray)
+        or altered.dtype != np.uint8
+        or altered.shape[2:] != (3,)
+    ):
+        raise DatasetError(
+            name,
+            rule=f"makes {type(altered).__name__} {getattr(altered, 'dtype', '')} "
+            f"{tuple(altered.shape)} of an image",
+            remedy="leave out Normalize, ToFloat, ToTensorV2 and the like: training does that",
+        )
+    return (
+        altered,
+        np.asarray(made["bboxes"], np.float32).reshape(-1, 4),
+        np.asarray(made["categories"]).astype(np.int32).reshape(-1),
+    )
+
+
+def _before_after(original: Row, made: Row) -> bytes:
+    def drawn(row: Row) -> Image.Image:
+        boxes: list[BoxXywh] = [(x, y, w, h) for x, y, w, h in row.boxes_xywh.tolist()]
+        return draw_boxes(open_rgb(row.image_bytes), boxes)
+
+    return to_jpeg(side_by_side(drawn(original), drawn(made)))
+
+
+def _read_policy(name: str) -> bytes:
+    if "/" not in name and not name.endswith((".yaml", ".yml")):
+        if name not in builtin_policies():
+            raise DatasetError(
+                f"augmentation policy {name!r}",
+                rule="is not known",
+                remedy=f"use {', '.join(builtin_policies())}, or the path of a YAML file",
+            )
+        return (files("yololine.dataset") / "policies" / f"{name}.yaml").read_bytes()
+    folder, _, file = name.rpartition("/")
+    try:
+        return open_store(folder or ".").read_bytes(file)
+    except StoreError as error:
+        raise DatasetError(
+            f"augmentation policy {name}",
+            rule=f"cannot be read: {error.rule}",
+            remedy=error.remedy,
+        ) from error
+
+
+def _parse_policy(name: str, data: bytes) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(data)
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise DatasetError(
+            f"{name}{line}", rule=f"is no YAML ({error.problem})", remedy="mend the file"
+        ) from error
+    except yaml.YAMLError as error:
+        raise DatasetError(name, rule=f"is no YAML ({error})", remedy="mend the file") from error
+    transform = content.get("transform") if isinstance(content, dict) else None
+    if not isinstance(transform, dict):
+        raise DatasetError(
+            name,
+            rule="is no serialised Albumentations policy: it has no `transform`",
+            remedy='write it with albumentations.save(policy, path, data_format="yaml")',
+        )
+    return transform
+
+
+def _leaves(name: str, node: object) -> Iterator[dict[str, Any]]:
+    """The single transforms, in order; every class on the way is one of Albumentations'."""
+    full_name = node.get("__class_fullname__") if isinstance(node, dict) else None
+    if not isinstance(node, dict) or not isinstance(full_name, str):
+        raise DatasetError(
+            f"{name}: {json.dumps(node, default=str)[:80]}",
+            rule="is no transform: it has no __class_fullname__",
+            remedy='write the policy with albumentations.save(policy, path, data_format="yaml")',
+        )
+    known = SERIALIZABLE_REGISTRY.get(shorten_class_name(full_name))
+    if known is None or not known.__module__.startswith("albumentations."):
+        raise DatasetError(
+            f"{name}: {full_name}",
+            rule=f"is no transform of Albumentations {A.__version__} that can be read from a file",
+            remedy="use transforms of that release only",
+        )
+    children = node.get("transforms")
+    if children is None:
+        yield node
+    else:
+        for child in children:
+            yield from _leaves(name, child)
+
+
+def _build(where: str, node: dict[str, Any]) -> Any:
+    try:
+        return A.from_dict({"transform": node})
+    except (TypeError, ValueError, LookupError, AttributeError, UserWarning) as error:
+        raise DatasetError(
+            where, rule=" ".join(str(error).split())[:300], remedy="correct the arguments"
+        ) from error
+
+
+def _with_boxes(built: Any) -> A.Compose:
+    """The policy with our rules for boxes, whatever the file says of them."""
+    is_compose = isinstance(built, A.Compose)
+    return A.Compose(
+        built.transforms if is_compose else [built],
+        p=built.p if is_compose else 1.0,
+        bbox_params=A.BboxParams(
+            format="coco",
+            label_fields=["categories"],
+            clip=True,
+            min_visibility=MIN_VISIBILITY,
+            min_width=1,
+            min_height=1,
+        ),
+    )
+
+
+def _try_out(name: str, compose: A.Compose) -> None:
+    """One image through it, so that what only fails in use fails now."""
+    image = np.full((256, 256, 3), 127, np.uint8)
+    compose = copy.deepcopy(compose)
+    compose.set_random_state(np.random.default_rng(0), random.Random(0))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            _apply(
+                name,
+                compose,
+                image,
+                np.array([[64, 64, 99, 99]], np.float32),
+                np.zeros(1, np.int32),
+            )
+    except (TypeError, ValueError, LookupError, AttributeError, UserWarning) as error:
+        raise DatasetError(
+            name,
+            rule=f"fails on an image with a box: {' '.join(str(error).split())[:300]}",
+            remedy="leave out transforms that need more than an image and its boxes",
+        ) from error

@@ -1,0 +1,1 @@
+"""Training config, weights, training, checkpoints, export."""

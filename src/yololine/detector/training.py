@@ -1,0 +1,296 @@
+"""Training that survives its trainer: a worker process, watched, and started again.
+
+KFP repeats a step whose pod was lost, and on a stock installation not one whose code failed. So
+the step itself repeats what is worth repeating, from the newest checkpoint in the store.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from yololine import errors
+from yololine.detector import resources
+from yololine.detector.checkpoints import Checkpoint, fetch_newest, read_checkpoint
+from yololine.detector.config import TrainingConfig
+from yololine.detector.worker import Job
+from yololine.errors import OutOfMemory, TrainerDied, TrainingError, YololineError
+from yololine.frozen import Frozen
+from yololine.storage import Store, fetch_files
+from yololine.telemetry.records import EpochProgress
+
+POLL_SECONDS = 0.2
+GRACE_SECONDS = 20.0
+"""Between asking the worker to stop and killing it; Kubernetes gives the step 30 s."""
+
+
+class Training(Frozen):
+    """What happened until the last epoch."""
+
+    curves: tuple[EpochProgress, ...]
+    best_epoch: int
+    starts: int
+    """How often a trainer was started in this step; 0 where all epochs lay in the store."""
+    resumed_from_epoch: int
+    """Epochs that lay in the store when this step began."""
+    device: str
+    transferred_tensors: int
+    notes: tuple[str, ...]
+
+
+def train(
+    *,
+    store: Store,
+    training_key: str,
+    architecture: str,
+    data_yaml: Path,
+    config: TrainingConfig,
+    start_state: Path | None,
+    gpu_count: int,
+    weights_out: Path,
+    retries: int,
+    retry_wait_seconds: float,
+    on_epoch: Callable[[EpochProgress], None],
+    on_note: Callable[[str], None],
+) -> Training:
+    """Train to the last epoch, across failures of the trainer, and write the best weights.
+
+    Args:
+        store: Holds the checkpoints of `training_key`; training goes on from the newest.
+        training_key: Names the training by everything that shapes its result.
+        architecture: A name of `ARCHITECTURES`.
+        data_yaml: The materialised images and labels.
+        config: What to do.
+        start_state: Tensors to start from, or None for random weights.
+        gpu_count: Accelerators asked for; fewer are used where fewer are visible, and the
+            processor where there is none.
+        weights_out: Where the best epoch's weights go.
+        retries: How often a failed trainer is started again, 0 or more.
+        retry_wait_seconds: Pause before each of these starts.
+        on_epoch: Called after each epoch whose checkpoint is in the store.
+        on_note: Called with a sentence for each thing survived.
+
+    Raises:
+        OutOfMemory: The trainer was killed for memory; not repeated.
+        NotFinite: The loss became NaN or infinite; not repeated.
+        TrainerDied: It failed `retries + 1` times.
+        StoreError: Checkpoints cannot be written.
+    """
+    notes: list[str] = []
+
+    def note(sentence: str) -> None:
+        notes.append(sentence)
+        on_note(sentence)
+
+    device, devices = _device(gpu_count)
+    if gpu_count > 0 and device == "cpu":
+        note(f"{gpu_count} accelerator(s) asked for, none visible: trained on the processor")
+    starts, transferred, already_done = 0, 0, -1
+    with tempfile.TemporaryDirectory(prefix="yololine-train-") as scratch_name:
+        scratch = Path(scratch_name)
+        last = scratch / "resume.pt"
+        while True:
+            checkpoint, passed_over = fetch_newest(store, training_key, last)
+            for sentence in passed_over:
+                note(sentence)
+            if already_done < 0:
+                already_done = checkpoint.epoch if checkpoint else 0
+            if checkpoint and checkpoint.epoch >= config.epochs:
+                break
+            if checkpoint:
+                note(f"Went on after epoch {checkpoint.epoch} of {config.epochs}")
+            starts += 1
+            job = _job(
+                store=store,
+                training_key=training_key,
+                architecture=architecture,
+                config=config,
+                data_yaml=data_yaml,
+                start_state=start_state,
+                checkpoint=checkpoint,
+                resume_from=last,
+                scratch=scratch / f"start-{starts}",
+                device=device,
+                devices=devices,
+            )
+            try:
+                transferred = _run_worker(job, devices, on_epoch)
+            except YololineError as error:
+                if not error.retryable or starts > retries:
+                    raise
+                note(
+                    f"{error.value}: started again in {retry_wait_seconds:g} s "
+                    f"({starts} of {retries} repeats)"
+                )
+                time.sleep(retry_wait_seconds)
+        _write_best(store, training_key, checkpoint, scratch, weights_out)
+    return Training(
+        curves=checkpoint.curves,
+        best_epoch=checkpoint.best_epoch,
+        starts=starts,
+        resumed_from_epoch=already_done,
+        device=device,
+        transferred_tensors=transferred,
+        notes=tuple(notes),
+    )
+
+
+def _job(
+    *,
+    store: Store,
+    training_key: str,
+    architecture: str,
+    config: TrainingConfig,
+    data_yaml: Path,
+    start_state: Path | None,
+    checkpoint: Checkpoint | None,
+    resume_from: Path,
+    scratch: Path,
+    device: str,
+    devices: int,
+) -> Job:
+    scratch.mkdir()
+    best = checkpoint.best_epoch if checkpoint else 0
+    best_fitness = None
+    if checkpoint:
+        best_fitness = (
+            checkpoint.fitness
+            if best == checkpoint.epoch
+            else read_checkpoint(store, training_key, best).fitness
+        )
+    return Job(
+        store_uri=store.uri,
+        training_key=training_key,
+        architecture=architecture,
+        config=config,
+        data_yaml=data_yaml,
+        start_state=start_state,
+        resume_from=resume_from if checkpoint else None,
+        curves=checkpoint.curves if checkpoint else (),
+        best_epoch=best,
+        best_fitness=best_fitness,
+        folder=scratch / "trainer",
+        device=device,
+        workers=int(config.options.get("workers", resources.loader_processes(devices))),
+        events=scratch / "events.jsonl",
+    )
+
+
+def _run_worker(job: Job, devices: int, on_epoch: Callable[[EpochProgress], None]) -> int:
+    """Run one worker to its end; return how many tensors the start weights gave."""
+    job_file = job.events.with_name("job.json")
+    job_file.write_text(job.model_dump_json())
+    job.events.touch()
+    launch = ["-m", "yololine.detector.worker", str(job_file)]
+    if devices > 1:
+        launch = [
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={devices}",
+            *launch,
+        ]
+    kills_before = resources.oom_kills()
+    worker = subprocess.Popen([sys.executable, *launch], stdin=subprocess.DEVNULL)
+    finished: dict[str, Any] | None = None
+    failure: YololineError | None = None
+    try:
+        with job.events.open() as events:
+            while True:
+                ended = worker.poll() is not None
+                for line in _whole_lines(events):
+                    event = json.loads(line)
+                    if event["event"] == "epoch":
+                        on_epoch(EpochProgress.model_validate(event["progress"]))
+                    elif event["event"] == "finished":
+                        finished = event
+                    elif event["event"] == "error":
+                        failure = _error(event)
+                if ended:
+                    break
+                time.sleep(POLL_SECONDS)
+    finally:
+        _end(worker)
+    if failure:
+        raise failure
+    if finished and worker.returncode == 0:
+        return int(finished["transferred"])
+    raise _death(worker.returncode, resources.oom_kills() - kills_before)
+
+
+def _whole_lines(events: Any) -> list[str]:
+    """Lines that are complete; a half-written one is left for the next look."""
+    lines: list[str] = []
+    while True:
+        position = events.tell()
+        line = events.readline()
+        if not line.endswith("\n"):
+            events.seek(position)
+            return lines
+        lines.append(line)
+
+
+def _error(event: dict[str, Any]) -> YololineError:
+    kind: type[YololineError] = getattr(errors, event["kind"], TrainingError)
+    return kind(event["value"], rule=event["rule"], remedy=event["remedy"])
+
+
+def _death(returncode: int, oom_kills: int) -> YololineError:
+    how = (
+        f"killed by {signal.Signals(-returncode).name}"
+        if returncode < 0
+        else f"ended with exit code {returncode}"
+    )
+    if oom_kills > 0:
+        return OutOfMemory(
+            f"trainer {how}",
+            rule="the container reached its memory limit",
+            remedy="raise the memory parameter, or lower batch_size, image_size or "
+            "train_options.workers",
+        )
+    return TrainerDied(
+        f"trainer {how}",
+        rule="it must finish its epochs",
+        remedy="read the trainer's lines above; the run goes on from the last finished epoch",
+    )
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    """Ask the worker to stop and wait; kill it after the grace."""
+    if worker.poll() is None:
+        worker.terminate()
+        try:
+            worker.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
+
+
+def _write_best(
+    store: Store, training_key: str, last: Checkpoint, scratch: Path, weights_out: Path
+) -> None:
+    from yololine.detector.ultralytics import finish_checkpoint
+
+    best = read_checkpoint(store, training_key, last.best_epoch)
+    file = scratch / "best.pt"
+    fetch_files(store, [(best.file, file)])
+    finish_checkpoint(file, weights_out)
+
+
+def _device(gpu_count: int) -> tuple[str, int]:
+    """The device in ultralytics' words, and how many processes train."""
+    import torch
+
+    visible = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    devices = min(gpu_count, visible)
+    if devices < 1:
+        return "cpu", 1
+    # The environment's own order: CUDA_VISIBLE_DEVICES has already chosen which.
+    return ",".join(str(index) for index in range(devices)), devices

@@ -1,0 +1,119 @@
+"""Whether a model may go live: thresholds on its test metrics."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from yololine.errors import UsageError, YololineError
+from yololine.frozen import Frozen
+
+METRICS = ("ap50", "ap50_95", "precision", "recall", "f1")
+OVERALL = ("ap50", "ap50_95")
+
+
+class RuleOutcome(Frozen):
+    """One rule held against the metrics."""
+
+    metric: str
+    minimum: float
+    value: float | None
+    passed: bool
+
+
+class Decision(Frozen):
+    """Promoted only where every rule passed."""
+
+    kind: Literal["decision"] = "decision"
+    key: str = ""
+    promoted: bool
+    rules: tuple[RuleOutcome, ...]
+    reasons: tuple[str, ...]
+
+
+def rule_faults(promotion_rules: dict[str, Any], min_map50: float) -> list[YololineError]:
+    """Faults of the rules themselves, before there is any metric.
+
+    A rule's name is `ap50`, `ap50_95` or `per_class.<class>.<metric>`; its value a minimum, 0..1.
+    """
+    faults: list[YololineError] = []
+    for name, minimum in {"min_map50": min_map50, **promotion_rules}.items():
+        label = name if name == "min_map50" else f"promotion_rules[{name!r}]"
+        if isinstance(minimum, bool) or not isinstance(minimum, int | float):
+            faults.append(_fault(label, minimum, "must be a number", "give a fraction of 1"))
+        elif not (math.isfinite(minimum) and 0 <= minimum <= 1):
+            faults.append(_fault(label, minimum, "must be 0 to 1", "give a fraction of 1, not %"))
+        if name != "min_map50" and not _known(name):
+            faults.append(
+                _fault(
+                    label,
+                    minimum,
+                    "is no metric",
+                    "use ap50, ap50_95 or per_class.<class>.<metric> with a metric of "
+                    + ", ".join(METRICS),
+                )
+            )
+    return faults
+
+
+def decide(
+    metrics: dict[str, Any], *, min_map50: float, promotion_rules: dict[str, Any]
+) -> Decision:
+    """Hold metrics (the registry's metrics.json) against the minimum AP50 and further rules.
+
+    Raises:
+        UsageError: A rule names a class that the model does not have.
+    """
+    minima = {"ap50": float(min_map50)}
+    for name, minimum in promotion_rules.items():
+        minima[name] = max(float(minimum), minima.get(name, 0.0))
+    outcomes = []
+    for name, minimum in sorted(minima.items()):
+        value = _value(metrics, name)
+        outcomes.append(
+            RuleOutcome(
+                metric=name,
+                minimum=minimum,
+                value=value,
+                passed=value is not None and value >= minimum,
+            )
+        )
+    return Decision(
+        promoted=all(outcome.passed for outcome in outcomes),
+        rules=tuple(outcomes),
+        reasons=tuple(_reason(outcome) for outcome in outcomes),
+    )
+
+
+def _known(name: str) -> bool:
+    if name in OVERALL:
+        return True
+    head, _, rest = name.partition(".")
+    class_name, _, metric = rest.rpartition(".")
+    return head == "per_class" and bool(class_name) and metric in METRICS
+
+
+def _value(metrics: dict[str, Any], name: str) -> float | None:
+    if name in OVERALL:
+        return float(metrics[name])
+    class_name, _, metric = name.removeprefix("per_class.").rpartition(".")
+    per_class = metrics["per_class"]
+    if class_name not in per_class:
+        raise UsageError(
+            f"promotion_rules[{name!r}]",
+            rule="names a class that the model does not have",
+            remedy=f"use one of: {', '.join(per_class)}",
+        )
+    value = per_class[class_name][metric]
+    return None if value is None else float(value)
+
+
+def _reason(outcome: RuleOutcome) -> str:
+    if outcome.value is None:
+        return f"{outcome.metric} could not be measured: the test split holds no such object"
+    verb = "reaches" if outcome.passed else "misses"
+    return f"{outcome.metric} {outcome.value:.3f} {verb} the minimum {outcome.minimum:.3f}"
+
+
+def _fault(name: str, value: object, rule: str, remedy: str) -> UsageError:
+    return UsageError(f"{name}={value!r}", rule=rule, remedy=remedy)

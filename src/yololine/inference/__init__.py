@@ -1,0 +1,1 @@
+"""What evaluation scores and the predictor serves: engines, pre- and post-processing."""

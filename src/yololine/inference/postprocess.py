@@ -1,0 +1,102 @@
+"""The model's output into detections in the sent picture's pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from yololine.inference.preprocess import Letterbox
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detections:
+    """n detections of one picture, best first.
+
+    Attributes:
+        boxes_xyxy: (n, 4) float32, pixels of the picture, inside it.
+        scores: (n,) float32, 0..1.
+        class_ids: (n,) int32.
+    """
+
+    boxes_xyxy: np.ndarray
+    scores: np.ndarray
+    class_ids: np.ndarray
+
+    def above(self, score: float) -> Detections:
+        """Those with at least this score."""
+        keep = self.scores >= score
+        return Detections(
+            boxes_xyxy=self.boxes_xyxy[keep],
+            scores=self.scores[keep],
+            class_ids=self.class_ids[keep],
+        )
+
+
+def detections(
+    output: np.ndarray,
+    place: Letterbox,
+    *,
+    layout: str,
+    min_score: float,
+    iou_threshold: float,
+    max_detections: int = 300,
+) -> Detections:
+    """Detections of one picture.
+
+    Args:
+        output: One picture's output: layout `raw` is (4 + classes, anchors) with boxes as centre
+            and size in input pixels; `end2end` is (n, 6): x1, y1, x2, y2, score, class.
+        place: Where the picture lies in the input.
+        layout: `raw` or `end2end`.
+        min_score: Lower scores are dropped, 0..1.
+        iou_threshold: Overlap above which the weaker of two boxes of a class is dropped, 0..1.
+        max_detections: Kept at most.
+    """
+    if layout == "end2end":
+        boxes, scores = output[:, :4], output[:, 4]
+        classes: np.ndarray = output[:, 5].astype(np.int32)
+        keep = scores >= min_score
+        boxes, scores, classes = boxes[keep], scores[keep], classes[keep]
+    else:
+        class_scores = output[4:]
+        # One box may hold two classes, as in ultralytics' validation (multi_label).
+        rows, anchors = np.nonzero(class_scores >= min_score)
+        scores = class_scores[rows, anchors]
+        classes = rows.astype(np.int32)
+        cx, cy, w, h = output[:4, anchors]
+        boxes = np.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], axis=1)
+        boxes, scores, classes = _suppress(boxes, scores, classes, iou_threshold)
+    order = np.argsort(-scores, kind="stable")[:max_detections]
+    boxes, scores, classes = boxes[order], scores[order], classes[order]
+    boxes = (boxes - [place.left, place.top, place.left, place.top]) / place.scale
+    boxes[:, 0::2] = boxes[:, 0::2].clip(0, place.width)
+    boxes[:, 1::2] = boxes[:, 1::2].clip(0, place.height)
+    return Detections(
+        boxes_xyxy=boxes.astype(np.float32),
+        scores=scores.astype(np.float32),
+        class_ids=classes,
+    )
+
+
+CANDIDATES_AT_MOST = 30_000
+
+
+def _suppress(
+    boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, iou_threshold: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Non-maximum suppression within each class."""
+    if len(scores) > CANDIDATES_AT_MOST:
+        strongest = np.argsort(-scores, kind="stable")[:CANDIDATES_AT_MOST]
+        boxes, scores, classes = boxes[strongest], scores[strongest], classes[strongest]
+    if len(scores) == 0:
+        return boxes.reshape(0, 4), scores, classes
+    xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    suppress: Any = cv2.dnn.NMSBoxesBatched  # its stub knows sequences alone, not arrays
+    kept = suppress(
+        xywh.astype(np.float64), scores.astype(np.float32), classes, 0.0, iou_threshold
+    )
+    index = np.asarray(kept, dtype=np.int64).ravel()
+    return boxes[index], scores[index], classes[index]

@@ -1,0 +1,1 @@
+"""Versions, the champion, lineage."""

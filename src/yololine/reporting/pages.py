@@ -1,0 +1,384 @@
+"""The page of a run and the page of a step: self-contained HTML, no request to anywhere."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import jinja2
+
+from yololine import __version__
+from yololine.reporting import words
+from yololine.reporting.exhibits import Exhibits
+from yololine.reporting.palette import class_colour
+from yololine.reporting.plots import PrecisionRecall, precision_recall, training_charts
+from yololine.reporting.timeline import Timeline, is_reused, ran_in, timeline
+from yololine.telemetry.records import STEPS, ErrorRecord, StepRecord, StepState, now
+
+_GROUPS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("Result", {"decide_promotion": "Decision", "evaluate_detector": "Test results"}),
+    (
+        "Model",
+        {
+            "train_detector": "Training",
+            "prepare_weights": "Start weights",
+            "export_detector": "Export",
+            "register_model": "Registered version",
+        },
+    ),
+    (
+        "Data",
+        {
+            "resolve_source": "Source",
+            "clean_dataset": "Cleaning",
+            "split_dataset": "Split",
+            "augment_dataset": "Augmentation",
+            "build_test_set": "Test set",
+        },
+    ),
+    ("Record", {"preflight": "Checks"}),
+)
+"""Sections in the order of the page: what came of the run, then how, then what it was made of."""
+
+_HEADINGS = {step: heading for _, steps in _GROUPS for step, heading in steps.items()}
+_LISTED = 200
+"""Rows of a list of files: a source with ten thousand faults must not make a page of megabytes."""
+_RESULTS = set(_HEADINGS) - {"preflight", "resolve_source"}
+"""Steps whose results a later run can take as they are."""
+_FINISHED = (StepState.DONE, StepState.REUSED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One key number in the page's head."""
+
+    name: str
+    value: str
+    sub: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Where and why a run ended early, and what is left of it: (step's title, digest) pairs."""
+
+    headline: str
+    error: ErrorRecord | None
+    progress: str
+    kept: tuple[tuple[str, str], ...]
+
+
+def render_run_report(
+    *,
+    run_id: str,
+    model_name: str,
+    state: str,
+    error: ErrorRecord | None,
+    records: Mapping[str, StepRecord],
+    exhibits: Mapping[str, bytes],
+    hint: str = "",
+) -> str:
+    """The whole run on one page.
+
+    Args:
+        run_id: Of this run; a record of another run counts as reused.
+        model_name: The page's title.
+        state: succeeded, failed, terminated or running.
+        error: Of the run; the failed step's own where None.
+        records: By step. A step that is missing is shown as not run.
+        exhibits: Name -> JPEG or PNG. One that is missing leaves a small placeholder.
+        hint: The command that goes on from here, shown where the run did not succeed.
+    """
+    ended = state != "running"
+    line = timeline(records, run_id=run_id, running_at=None if ended else now())
+    sections = list(_sections(records))
+    notes = [(_heading(step), note) for step, r in records.items() for note in r.notes]
+    failure = _failure(state, error, records, run_id) if state in ("failed", "terminated") else None
+    provenance = _provenance(records)
+    parameters = _parameters(records)
+    nav: list[tuple[str, list[tuple[str, str, str]]]] = [
+        (
+            "Run",
+            [
+                *([("failure", "What happened", state)] if failure else []),
+                *([("notes", "Worth knowing", "")] if notes else []),
+                ("steps", "Steps", ""),
+            ],
+        ),
+        *_nav_groups(sections),
+    ]
+    extra = [
+        *([("parameters", "Parameters", "")] if parameters else []),
+        *([("provenance", "Digests and versions", "")] if provenance else []),
+    ]
+    if extra and nav[-1][0] == "Record":
+        nav[-1][1].extend(extra)
+    elif extra:
+        nav.append(("Record", extra))
+    promoted = _facts(records, "decide_promotion").get("promoted")
+    return _render(
+        "report.html",
+        records,
+        exhibits,
+        run_id=run_id,
+        model_name=model_name,
+        state=str(state),
+        run_ended=ended,
+        verdict={True: "promoted", False: "held"}.get(promoted) if ended else None,
+        version=_facts(records, "register_model").get("version"),
+        started_at=_start(records, run_id),
+        tiles=list(_tiles(records, line)),
+        failure=failure,
+        hint=hint,
+        notes=notes,
+        timeline=line,
+        sections=sections,
+        anchors={record.step for record, _ in sections},
+        nav=nav,
+        parameters=parameters,
+        provenance=provenance,
+        versions=_versions(records),
+        show_state=True,
+    )
+
+
+def render_step_page(record: StepRecord, exhibits: Mapping[str, bytes]) -> str:
+    """The page of one step, with the same sections as the report's."""
+    records = {record.step: record}
+    return _render(
+        "step.html",
+        records,
+        exhibits,
+        run_id=record.run_id,
+        run_ended=False,
+        record=record,
+        heading=STEPS.get(record.step, words.spaced(record.step).capitalize()),
+        parameters=record.parameters,
+        provenance=_provenance(records),
+        versions=_versions(records),
+        show_state=False,
+    )
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("yololine.reporting"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # A fact that a record of another version lacks is an empty place, not the end of the page.
+        undefined=jinja2.ChainableUndefined,
+    )
+    environment.globals.update(
+        LISTED=_LISTED, MISSING=words.MISSING, yololine_version=__version__
+    )
+    environment.filters.update(
+        count=words.count,
+        duration=words.duration,
+        fraction=words.fraction,
+        is_reused=is_reused,
+        largest=words.largest,
+        latency=words.latency,
+        metric=words.metric,
+        moment=words.moment,
+        parts=words.parts,
+        pretty=words.pretty,
+        percent=words.percent,
+        plain=words.plain,
+        plural=words.plural,
+        pr_plots=_precision_recall_plots,
+        sentence=words.sentence,
+        share=words.share,
+        short_id=words.short_id,
+        significant=words.significant,
+        size=words.size,
+        spaced=words.spaced,
+        total=words.total,
+        training_charts=training_charts,
+        without=words.without,
+    )
+    return environment
+
+
+def _render(
+    template: str,
+    records: Mapping[str, StepRecord],
+    exhibits: Mapping[str, bytes],
+    **context: Any,
+) -> str:
+    indices = {name: index for index, name in enumerate(_class_names(records))}
+
+    def class_colours(name: str) -> str:
+        return class_colour(indices.setdefault(name, len(indices)))
+
+    return (
+        _environment()
+        .get_template(template)
+        .render(pictures=Exhibits(exhibits), class_colours=class_colours, **context)
+    )
+
+
+def _facts(records: Mapping[str, StepRecord], step: str) -> dict[str, Any]:
+    return records[step].facts if step in records else {}
+
+
+def _heading(step: str) -> str:
+    return _HEADINGS.get(step) or STEPS.get(step) or words.spaced(step).capitalize()
+
+
+def _class_names(records: Mapping[str, StepRecord]) -> list[str]:
+    """In the dataset's order, so that a class has the colour its boxes have in the pictures."""
+    for record in records.values():
+        for names in (
+            record.facts.get("class_names"),
+            [
+                label
+                for label in (record.facts.get("confusion") or {}).get("labels") or ()
+                if label != "background"
+            ],
+            record.facts.get("objects_per_class"),
+        ):
+            if names:
+                return [str(name) for name in names]
+    return []
+
+
+def _start(records: Mapping[str, StepRecord], run_id: str) -> datetime | None:
+    return min((r.started_at for r in records.values() if ran_in(r, run_id)), default=None)
+
+
+def _sections(records: Mapping[str, StepRecord]) -> Iterator[tuple[StepRecord, str]]:
+    order = [*_HEADINGS, *(step for step in records if step not in _HEADINGS)]
+    for step in order:
+        record = records.get(step)
+        if record is not None and step != "report_run" and (record.facts or record.error):
+            yield record, _heading(step)
+
+
+def _nav_groups(
+    sections: list[tuple[StepRecord, str]],
+) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
+    group_of = {step: group for group, steps in _GROUPS for step in steps}
+    entries: dict[str, list[tuple[str, str, str]]] = {}
+    for record, heading in sections:
+        mark = record.state.value if record.state in (StepState.FAILED, StepState.TERMINATED) else ""
+        group = group_of.get(record.step, "Record")
+        entries.setdefault(group, []).append((record.step, heading, mark))
+    yield from entries.items()
+
+
+def _tiles(records: Mapping[str, StepRecord], line: Timeline) -> Iterator[Tile]:
+    scores = _facts(records, "evaluate_detector")
+    minimums = {
+        rule.get("metric"): rule.get("minimum")
+        for rule in _facts(records, "decide_promotion").get("rules") or ()
+    }
+    for key in ("ap50", "ap50_95"):
+        if scores.get(key) is not None:
+            least = minimums.get(key)
+            sub = "on the test set" if least is None else f"at least {words.fraction(least, 2)} asked"
+            yield Tile(name=words.metric(key), value=words.fraction(scores[key]), sub=sub)
+    if scores.get("images") is not None:
+        latency = scores.get("latency_ms")
+        sub = f"{words.latency(latency)} each" if latency else ""
+        yield Tile(name="Test images", value=words.count(scores["images"]), sub=sub)
+    cleaned = _facts(records, "clean_dataset")
+    images, boxes = cleaned.get("images") or {}, cleaned.get("boxes") or {}
+    if images:
+        yield Tile(
+            name="Images",
+            value=words.count(images.get("kept")),
+            sub=words.plural(boxes.get("kept"), "object"),
+        )
+        files = cleaned.get("files") or {}
+        yield Tile(
+            name="Dropped",
+            value=words.plural(files.get("dropped") or 0, "file"),
+            sub=words.plural(boxes.get("dropped") or 0, "box", "boxes"),
+        )
+    if line.working_seconds is not None:
+        saved = line.saved_seconds
+        yield Tile(
+            name="Time",
+            value=words.duration(line.working_seconds),
+            sub=f"{words.duration(saved)} reused" if saved >= 1 else "",
+        )
+
+
+def _failure(
+    state: str, error: ErrorRecord | None, records: Mapping[str, StepRecord], run_id: str
+) -> Failure:
+    own = [record for record in records.values() if record.run_id == run_id]
+    at_fault = next(
+        (
+            record
+            for wanted in (StepState.FAILED, StepState.TERMINATED, StepState.RUNNING)
+            for record in own
+            if record.state is wanted and record.step != "report_run"
+        ),
+        None,
+    )
+    verb = "Terminated" if state == "terminated" else "Failed"
+    headline, progress = verb, ""
+    if at_fault is not None:
+        line = [step for step in STEPS if step != "report_run"]
+        title = STEPS.get(at_fault.step, words.spaced(at_fault.step))
+        headline = (
+            f"{verb} at step {line.index(at_fault.step) + 1} of {len(line)}: {title}"
+            if at_fault.step in line
+            else f"{verb} at: {title}"
+        )
+        if at_fault.progress is not None:
+            done = at_fault.progress
+            progress = f"Training had finished epoch {done.epoch} of {done.epochs}."
+        error = error or at_fault.error
+    kept = tuple(
+        (_heading(step), record.digest or record.key)
+        for step, record in records.items()
+        if record.state in _FINISHED and record.key and step in _RESULTS
+    )
+    return Failure(headline=headline, error=error, progress=progress, kept=kept)
+
+
+def _parameters(records: Mapping[str, StepRecord]) -> dict[str, Any]:
+    """Preflight sees every parameter; without it, what the steps saw between them."""
+    if "preflight" in records and records["preflight"].parameters:
+        return records["preflight"].parameters
+    return {key: value for r in records.values() for key, value in r.parameters.items()}
+
+
+def _provenance(
+    records: Mapping[str, StepRecord],
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    rows = []
+    for step, record in records.items():
+        names = [("key", record.key), ("digest", record.digest)]
+        names += [(f"input {name}", digest) for name, digest in record.inputs.items()]
+        if named := [(name, digest) for name, digest in names if digest]:
+            rows.append((_heading(step), named))
+    return rows
+
+
+def _versions(records: Mapping[str, StepRecord]) -> list[tuple[str, str, str]]:
+    """(package, version, headings of the steps that ran with it)."""
+    steps: dict[tuple[str, str], list[str]] = {}
+    for step, record in records.items():
+        for package, version in record.versions.items():
+            steps.setdefault((package, version), []).append(_heading(step))
+    telling = sum(bool(record.versions) for record in records.values())
+    return [
+        (package, version, "all" if len(named) == telling else ", ".join(named))
+        for (package, version), named in sorted(steps.items())
+    ]
+
+
+def _precision_recall_plots(facts: dict[str, Any]) -> list[PrecisionRecall]:
+    scores = facts.get("per_class") or {}
+    plots = (
+        precision_recall(name, curve or {}, scores.get(name) or {})
+        for name, curve in (facts.get("pr_curves") or {}).items()
+    )
+    return [plot for plot in plots if plot is not None]

@@ -1,0 +1,1 @@
+"""The compiled pipelines at work; the only room that imports kfp."""

@@ -1,0 +1,264 @@
+"""Preflight: everything that can be known before any work is done, in one answer."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from yololine.dataset.augmentation import load_policy
+from yololine.dataset.sources import SourceFormat
+from yololine.detector.architectures import check_architecture
+from yololine.detector.config import config_faults
+from yololine.errors import Faults, SourceError, UsageError, YololineError
+from yololine.evaluation.promotion import rule_faults
+from yololine.registry.versions import check_model_name
+from yololine.steps.perform import running, write_page
+from yololine.storage import open_store
+
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
+"""Kubernetes quantities without exponents."""
+RESOURCE_NAME = re.compile(r"([a-z0-9.-]+/)?[A-Za-z0-9][A-Za-z0-9._-]*")
+LABEL_VALUE = re.compile(r"|[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+MAX_COPIES = 20
+EFFECTS = ("", "NoSchedule", "PreferNoSchedule", "NoExecute")
+TOLERATION_FIELDS = ("key", "operator", "value", "effect", "tolerationSeconds")
+
+
+def preflight(report: str, *, parameters: dict[str, Any]) -> None:
+    """Check all parameters, the source and the store; name every fault at once.
+
+    Args:
+        report: KFP output for the page.
+        parameters: The run's parameters by name.
+
+    Raises:
+        SystemExit: Something is wrong; each fault is in the log and in the record.
+    """
+    checks = _Checks()
+    _check_parameters(checks, parameters)
+    _check_places(checks, parameters)
+    store_works = not checks.failed("store")
+    if not store_works:
+        # There is nowhere to keep a record, so the words go to the log alone.
+        checks.refuse_without_record()
+    with running(
+        "preflight",
+        store_uri=parameters["store_uri"],
+        beside=report,
+        parameters=parameters,
+    ) as step:
+        step.update(facts={"checks": checks.rows})
+        write_page(step, report)
+        checks.raise_faults()
+
+
+class _Checks:
+    """Checks by name, each with what it found."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.faults: list[YololineError] = []
+
+    @contextmanager
+    def check(self, name: str, detail: str = "") -> Iterator[None]:
+        """One check; its block raises what is wrong."""
+        try:
+            yield
+        except Faults as several:
+            self.add(name, several.faults, detail)
+        except YololineError as error:
+            self.add(name, [error], detail)
+        else:
+            self.add(name, [], detail)
+
+    def add(self, name: str, faults: list[YololineError], detail: str = "") -> None:
+        """A check that collected its faults itself."""
+        self.faults.extend(faults)
+        self.rows.append(
+            {
+                "name": name,
+                "ok": not faults,
+                "detail": "\n".join(str(fault) for fault in faults) if faults else detail,
+            }
+        )
+
+    def failed(self, name: str) -> bool:
+        """Whether the check of this name found a fault."""
+        return any(row["name"] == name and not row["ok"] for row in self.rows)
+
+    def raise_faults(self) -> None:
+        """Raise all that was found, or nothing."""
+        if len(self.faults) == 1:
+            raise self.faults[0]
+        if self.faults:
+            raise Faults(self.faults)
+
+    def refuse_without_record(self) -> None:
+        """End the step on its faults, in the log only."""
+        from yololine.steps.perform import refuse
+
+        refuse("preflight", self.faults[0] if len(self.faults) == 1 else Faults(self.faults))
+
+
+def _check_parameters(checks: _Checks, p: dict[str, Any]) -> None:
+    with checks.check("model name", p["model_name"]):
+        check_model_name(p["model_name"])
+    with checks.check("source format", p["source_format"]):
+        _one_of("source_format", p["source_format"], tuple(SourceFormat))
+    with checks.check("architecture", p["architecture"]):
+        check_architecture(p["architecture"])
+    checks.add(
+        "training",
+        config_faults(
+            epochs=int(p["epochs"]),
+            image_size=int(p["image_size"]),
+            batch_size=int(p["batch_size"]),
+            seed=int(p["seed"]),
+            options=p["train_options"],
+        ),
+        f"{int(p['epochs'])} epochs at {int(p['image_size'])} px, batch {int(p['batch_size'])}",
+    )
+    checks.add(
+        "split",
+        list(_fraction_faults(p)),
+        f"val {float(p['val_fraction']):g}, test {float(p['test_fraction']):g}",
+    )
+    with checks.check(
+        "augmentation", f"{p['augmentation_policy']}, {int(p['augmentation_copies'])} copies"
+    ):
+        if not 0 <= int(p["augmentation_copies"]) <= MAX_COPIES:
+            raise _fault(p, "augmentation_copies", f"must be 0 to {MAX_COPIES}", "use 1 or so")
+        load_policy(p["augmentation_policy"])
+    checks.add("promotion rules", rule_faults(p["promotion_rules"], p["min_map50"]))
+    checks.add("limits", list(_limit_faults(p)))
+    checks.add("pod", list(_pod_faults(p)), f"{p['gpu_count']} x {p['gpu_type']}")
+
+
+def _fraction_faults(p: dict[str, Any]) -> Iterator[YololineError]:
+    """The line needs all three splits: it trains, picks the best epoch and scores."""
+    for name in ("val_fraction", "test_fraction"):
+        if not 0 < float(p[name]) < 1:
+            yield _fault(p, name, "must be above 0 and below 1", "use 0.15 or so")
+    if float(p["val_fraction"]) + float(p["test_fraction"]) >= 1:
+        yield UsageError(
+            f"val_fraction={p['val_fraction']!r} and test_fraction={p['test_fraction']!r}",
+            rule="leave nothing to train on",
+            remedy="let them add up to less than 1, for instance 0.15 each",
+        )
+
+
+def _limit_faults(p: dict[str, Any]) -> Iterator[YololineError]:
+    if not 0 <= float(p["max_dropped_fraction"]) <= 1:
+        yield _fault(p, "max_dropped_fraction", "must be 0 to 1", "give a fraction of 1, not %")
+    for name in ("train_retries", "train_retry_wait_seconds"):
+        if int(p[name]) < 0:
+            yield _fault(p, name, "must be 0 or more", "set it to 0 or more")
+
+
+def _pod_faults(p: dict[str, Any]) -> Iterator[YololineError]:
+    if not str(p["gpu_count"]).isdigit():
+        yield _fault(p, "gpu_count", "must be a whole number", "give '0' to train on the processor")
+    elif p["gpu_count"] != "0" and not RESOURCE_NAME.fullmatch(p["gpu_type"]):
+        yield _fault(p, "gpu_type", "is no Kubernetes resource", "use for instance nvidia.com/gpu")
+    for name, example in (("cpu", "'4'"), ("memory", "'16Gi'")):
+        if not QUANTITY.fullmatch(str(p[name])):
+            yield _fault(p, name, "is no Kubernetes quantity", f"write it as {example}")
+    for label, value in p["node_selector"].items():
+        if not isinstance(value, str) or not LABEL_VALUE.fullmatch(value):
+            yield UsageError(
+                f"node_selector[{label!r}]={value!r}",
+                rule="is no label value",
+                remedy="give text: letters, digits, '-', '_' and '.', at most 63",
+            )
+    for index, toleration in enumerate(p["tolerations"]):
+        yield from _toleration_faults(f"tolerations[{index}]", toleration)
+    if not str(p["train_image"]).strip():
+        yield _fault(p, "train_image", "is empty", "name the training image")
+
+
+def _toleration_faults(where: str, toleration: Any) -> Iterator[YololineError]:
+    if not isinstance(toleration, dict):
+        yield UsageError(
+            f"{where}={toleration!r}",
+            rule="is no object",
+            remedy='write {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}',
+        )
+        return
+    for name in toleration:
+        if name not in TOLERATION_FIELDS:
+            near = difflib.get_close_matches(name, TOLERATION_FIELDS, n=1)
+            yield UsageError(
+                f"{where}.{name}",
+                rule="is no field of a toleration",
+                remedy=f"use {near[0]}" if near else f"use {', '.join(TOLERATION_FIELDS)}",
+            )
+    if toleration.get("effect", "") not in EFFECTS:
+        yield UsageError(
+            f"{where}.effect={toleration['effect']!r}",
+            rule="is no taint effect",
+            remedy="use NoSchedule, PreferNoSchedule or NoExecute",
+        )
+
+
+def _check_places(checks: _Checks, p: dict[str, Any]) -> None:
+    with checks.check("store", p["store_uri"]):
+        store = open_store(p["store_uri"])
+        store.check_readable()
+        store.check_writable()
+    with checks.check("source", p["source_uri"]):
+        _check_source(p["source_uri"], p["store_uri"])
+    if p["weights_uri"] or p["weights_sha256"]:
+        with checks.check("weights", p["weights_uri"]):
+            _check_weights(p["weights_uri"], p["weights_sha256"])
+
+
+def _check_source(source_uri: str, store_uri: str) -> None:
+    source = open_store(source_uri)
+    if next(source.paths(""), None) is None:
+        raise SourceError(
+            source_uri,
+            rule="is not there, or holds no file",
+            remedy="check source_uri, or upload images and labels to it",
+        )
+    inside = open_store(store_uri).uri.rstrip("/") + "/"
+    if inside.startswith(source.uri.rstrip("/") + "/"):
+        raise SourceError(
+            source_uri,
+            rule=f"holds the store {store_uri}, so each run would add to its own source",
+            remedy="put the store beside the source, not into it",
+        )
+
+
+def _check_weights(weights_uri: str, sha256: str) -> None:
+    if not weights_uri:
+        raise UsageError(
+            f"weights_sha256={sha256!r}",
+            rule="is given without weights_uri",
+            remedy="give both, or neither for random weights",
+        )
+    if not SHA256.fullmatch(sha256):
+        raise UsageError(
+            f"weights_sha256={sha256!r}",
+            rule="is no sha256, and weights_uri needs one",
+            remedy="give the 64 hex digits that sha256sum prints for the file",
+        )
+    folder, _, name = weights_uri.rpartition("/")
+    if not open_store(folder or ".").exists(name):
+        raise UsageError(
+            f"weights_uri={weights_uri!r}", rule="is not there", remedy="check the URI"
+        )
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(
+            f"{name}={value!r}", rule="is not known", remedy=f"use one of: {', '.join(known)}"
+        )
+
+
+def _fault(p: dict[str, Any], name: str, rule: str, remedy: str) -> UsageError:
+    return UsageError(f"{name}={p[name]!r}", rule=rule, remedy=remedy)

@@ -1,0 +1,469 @@
+"""From raw files to a split, augmented dataset and a test set."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+import yololine
+from yololine.dataset.cleaning import clean_dataset as clean
+from yololine.dataset.manifest import (
+    AugmentedManifest,
+    DatasetManifest,
+    ShardRef,
+    SplitManifest,
+    TestSetManifest,
+)
+from yololine.dataset.schema import read_index
+from yololine.dataset.sources import SourceListing, diff_listings, list_source
+from yololine.dataset.splitting import read_table, write_table
+from yololine.dataset.splitting import split_dataset as split
+from yololine.dataset.testset import build_test_set as lay_out
+from yololine.errors import NotFound, SourceError
+from yololine.frozen import Frozen
+from yololine.steps.perform import (
+    LOG,
+    Made,
+    Result,
+    Step,
+    perform,
+    read_manifest,
+    running,
+    write_page,
+)
+from yololine.storage import Store, fetch_files, open_store, publish_files
+from yololine.telemetry.records import StepState
+
+NAMED_CHANGES = 20
+"""Paths of changed files that a record names; the counts are complete."""
+
+
+class SourceFacts(Frozen):
+    """The source as it is, and how it differs from the last run's."""
+
+    source_uri: str
+    digest: str
+    files: int
+    size_bytes: int
+    previous_digest: str = ""
+    previous_run: str = ""
+    added_count: int = 0
+    removed_count: int = 0
+    changed_count: int = 0
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+class LastSeen(Frozen):
+    """What the last run found under a source's URI."""
+
+    digest: str
+    run_id: str
+
+
+def resolve_source(source_uri: str, store_uri: str, report: str) -> SourceFacts:
+    """List the source, keep the listing, and say what changed since the last run of this source.
+
+    Args:
+        source_uri: Raw images and labels.
+        store_uri: Root of the store.
+        report: KFP output for the page.
+    """
+    with running(
+        "resolve_source",
+        store_uri=store_uri,
+        beside=report,
+        parameters={"source_uri": source_uri},
+    ) as step:
+        listing = list_source(open_store(source_uri))
+        facts = _source_facts(step.store, source_uri, listing)
+        _keep_listing(step, source_uri, listing, facts)
+        _say_source(step, facts)
+        step.update(
+            state=StepState.DONE,
+            digest=listing.digest,
+            facts=facts.model_dump(mode="json"),
+        )
+        write_page(step, report)
+    return facts
+
+
+def clean_dataset(
+    source_uri: str,
+    source_digest: str,
+    store_uri: str,
+    dataset: str,
+    report: str,
+    *,
+    source_format: str = "auto",
+    max_dropped_fraction: float = 0.25,
+) -> Result:
+    """Make the Parquet dataset of the source, with every drop accounted for.
+
+    Args:
+        source_uri: Raw images and labels.
+        source_digest: The listing's digest; a source that has changed since is refused.
+        store_uri: Root of the store.
+        dataset: KFP output for the manifest.
+        report: KFP output for the page.
+        source_format: auto, yolo or voc.
+        max_dropped_fraction: Largest share of images that may be dropped, 0 to 1.
+    """
+    config = {"source_format": source_format, "max_dropped_fraction": max_dropped_fraction}
+    with running(
+        "clean_dataset",
+        store_uri=store_uri,
+        beside=dataset,
+        inputs={"source": source_digest},
+        parameters={"source_uri": source_uri, **config},
+        packages=("pillow", "numpy", "pyarrow"),
+    ) as step:
+
+        def make(scratch: Path) -> Made:
+            source = open_store(source_uri)
+            listing = list_source(source)
+            if listing.digest != source_digest:
+                raise SourceError(
+                    source_uri,
+                    rule="has changed since resolve_source listed it",
+                    remedy="run again when the upload is complete",
+                )
+            cleaned = clean(
+                source,
+                listing,
+                scratch,
+                source_format=source_format,
+                max_dropped_fraction=max_dropped_fraction,
+                progress=_every_tenth(step, "images decoded"),
+            )
+            folder = f"datasets/{cleaned.digest}"
+            shards = _publish_shards(step.store, folder, cleaned.shards)
+            manifest = DatasetManifest(
+                digest=cleaned.digest,
+                source_uri=source_uri,
+                source_digest=source_digest,
+                class_names=tuple(cleaned.class_names),
+                shards=shards,
+                images=cleaned.images,
+                objects_per_class=cleaned.objects_per_class,
+                parameters=config,
+                tool_version=yololine.__version__,
+            )
+            step.store.write_bytes(
+                f"{folder}/manifest.json", manifest.model_dump_json(indent=1).encode()
+            )
+            return Made(
+                manifest=lambda _: manifest,
+                digest=cleaned.digest,
+                facts={
+                    "dataset_digest": cleaned.digest,
+                    **cleaned.report.model_dump(mode="json"),
+                },
+                exhibits=cleaned.exhibits,
+            )
+
+        result = perform(step, config=config, make=make, manifest_out=dataset)
+        _say_dataset(step, source_uri, result)
+        write_page(step, report)
+    return result
+
+
+def split_dataset(
+    dataset: str,
+    store_uri: str,
+    split_out: str,
+    report: str,
+    *,
+    val_fraction: float,
+    test_fraction: float,
+    seed: int,
+) -> Result:
+    """Assign every image to train, val or test.
+
+    Args:
+        dataset: Manifest of the cleaned dataset.
+        store_uri: Root of the store.
+        split_out: KFP output for the manifest.
+        report: KFP output for the page.
+        val_fraction: Share of images for validation, above 0.
+        test_fraction: Share of images for the test split, above 0.
+        seed: Another seed gives another split.
+    """
+    source = read_manifest(dataset, DatasetManifest)
+    config = {"val_fraction": val_fraction, "test_fraction": test_fraction, "seed": int(seed)}
+    with running(
+        "split_dataset",
+        store_uri=store_uri,
+        beside=split_out,
+        inputs={"dataset": source.digest},
+        upstream={"clean_dataset": source.key},
+        parameters=config,
+        packages=("numpy", "pyarrow"),
+    ) as step:
+
+        def make(scratch: Path) -> Made:
+            index = read_index(fetch_shards(step.store, source.shards, scratch / "dataset"))
+            made = split(
+                index, val_fraction=val_fraction, test_fraction=test_fraction, seed=int(seed)
+            )
+            for sentence in made.notes:
+                step.note(sentence)
+            table = scratch / "split.parquet"
+            write_table(made, table)
+            return Made(
+                manifest=lambda files: SplitManifest(
+                    digest=made.digest,
+                    dataset=source,
+                    table=files["split.parquet"],
+                    counts=made.counts,
+                    seed=int(seed),
+                    val_fraction=val_fraction,
+                    test_fraction=test_fraction,
+                    tool_version=yololine.__version__,
+                ),
+                digest=made.digest,
+                facts={
+                    "digest": made.digest,
+                    "counts": {n: c.model_dump() for n, c in made.counts.items()},
+                    **config,
+                },
+                files={"split.parquet": table},
+            )
+
+        return perform(step, config=config, make=make, manifest_out=split_out, page_out=report)
+
+
+def augment_dataset(
+    split_path: str,
+    store_uri: str,
+    augmented: str,
+    report: str,
+    *,
+    augmentation_policy: str,
+    augmentation_copies: int,
+    seed: int,
+) -> Result:
+    """Make augmented copies of the train images.
+
+    Args:
+        split_path: Manifest of the split.
+        store_uri: Root of the store.
+        augmented: KFP output for the manifest.
+        report: KFP output for the page.
+        augmentation_policy: none, standard, or the URI of an Albumentations policy (YAML).
+        augmentation_copies: Copies per train image, 0 to 20.
+        seed: Another seed gives other copies.
+    """
+    # Here, and not above: Albumentations brings torch where that is installed, and takes seconds.
+    from yololine.dataset.augmentation import augment, load_policy
+
+    given = read_manifest(split_path, SplitManifest)
+    copies = int(augmentation_copies)
+    with running(
+        "augment_dataset",
+        store_uri=store_uri,
+        beside=augmented,
+        inputs={"split": given.digest},
+        upstream={"split_dataset": given.key},
+        parameters={
+            "augmentation_policy": augmentation_policy,
+            "augmentation_copies": copies,
+            "seed": int(seed),
+        },
+        packages=("albumentations", "opencv-python-headless", "numpy", "pyarrow"),
+    ) as step:
+        policy = load_policy(augmentation_policy)
+        # The file's content, not its name, shapes the result.
+        config = {"policy": policy.sha256, "copies": copies, "seed": int(seed)}
+
+        def make(scratch: Path) -> Made:
+            assignments = split_assignments(step.store, given, scratch)
+            shards = fetch_shards(step.store, given.dataset.shards, scratch / "dataset")
+            made = augment(
+                shards, assignments, scratch / "augmented", policy, copies=copies, seed=int(seed)
+            )
+            refs = _publish_shards(step.store, f"datasets/{made.digest}", made.shards)
+            return Made(
+                manifest=lambda _: AugmentedManifest(
+                    digest=made.digest,
+                    split_digest=given.digest,
+                    policy=augmentation_policy,
+                    policy_sha256=policy.sha256,
+                    copies=copies,
+                    class_names=given.dataset.class_names,
+                    shards=refs,
+                    images=made.images,
+                    objects_per_class=made.objects_per_class,
+                    tool_version=yololine.__version__,
+                ),
+                digest=made.digest,
+                facts={
+                    "policy": augmentation_policy,
+                    "copies": copies,
+                    "images": made.images,
+                    "objects_per_class": made.objects_per_class,
+                    "transforms": list(policy.transform_names),
+                    "examples": [{"exhibit": n, "caption": n} for n in made.exhibits],
+                },
+                exhibits=made.exhibits,
+            )
+
+        return perform(step, config=config, make=make, manifest_out=augmented, page_out=report)
+
+
+def build_test_set(split_path: str, store_uri: str, test_set: str, report: str) -> Result:
+    """Put the test images into shards of their own.
+
+    Args:
+        split_path: Manifest of the split.
+        store_uri: Root of the store.
+        test_set: KFP output for the manifest.
+        report: KFP output for the page.
+    """
+    given = read_manifest(split_path, SplitManifest)
+    with running(
+        "build_test_set",
+        store_uri=store_uri,
+        beside=test_set,
+        inputs={"split": given.digest},
+        upstream={"split_dataset": given.key},
+        packages=("pyarrow",),
+    ) as step:
+
+        def make(scratch: Path) -> Made:
+            assignments = split_assignments(step.store, given, scratch)
+            shards = fetch_shards(step.store, given.dataset.shards, scratch / "dataset")
+            made = lay_out(shards, assignments, scratch / "test")
+            refs = _publish_shards(step.store, f"datasets/{made.digest}", made.shards)
+            return Made(
+                manifest=lambda _: TestSetManifest(
+                    digest=made.digest,
+                    dataset_digest=given.dataset.digest,
+                    split_digest=given.digest,
+                    class_names=given.dataset.class_names,
+                    shards=refs,
+                    images=made.images,
+                    objects_per_class=made.objects_per_class,
+                    tool_version=yololine.__version__,
+                ),
+                digest=made.digest,
+                facts={
+                    "digest": made.digest,
+                    "images": made.images,
+                    "objects_per_class": made.objects_per_class,
+                },
+            )
+
+        return perform(step, config={}, make=make, manifest_out=test_set, page_out=report)
+
+
+def split_assignments(store: Store, given: SplitManifest, scratch: Path) -> dict[str, str]:
+    """Image id -> split."""
+    table = scratch / "split.parquet"
+    fetch_files(store, [(given.table, table)])
+    return read_table(table)
+
+
+def fetch_shards(store: Store, shards: tuple[ShardRef, ...], folder: Path) -> list[Path]:
+    """Shards of a manifest as local files, in the manifest's order."""
+    files = [folder / Path(shard.path).name for shard in shards]
+    fetch_files(store, zip(shards, files, strict=True))
+    return files
+
+
+def _publish_shards(store: Store, folder: str, shards: list[Path]) -> tuple[ShardRef, ...]:
+    refs = publish_files(store, [(shard, f"{folder}/{shard.name}") for shard in shards])
+    return tuple(
+        ShardRef(**ref.model_dump(), images=read_index([shard]).num_rows)
+        for ref, shard in zip(refs, shards, strict=True)
+    )
+
+
+def _source_facts(store: Store, source_uri: str, listing: SourceListing) -> SourceFacts:
+    last = _last_seen(store, _source_pointer(source_uri))
+    known: dict[str, Any] = {}
+    if last:
+        known = {"previous_digest": last.digest, "previous_run": last.run_id}
+        if last.digest != listing.digest:
+            try:
+                before = SourceListing.from_json(store.read_bytes(_listing_path(last.digest)))
+            except NotFound:
+                pass
+            else:
+                diff = diff_listings(before, listing)
+                for kind in ("added", "removed", "changed"):
+                    paths = getattr(diff, kind)
+                    known |= {f"{kind}_count": len(paths), kind: paths[:NAMED_CHANGES]}
+    return SourceFacts(
+        source_uri=source_uri,
+        digest=listing.digest,
+        files=listing.files,
+        size_bytes=listing.size_bytes,
+        **known,
+    )
+
+
+def _keep_listing(step: Step, source_uri: str, listing: SourceListing, facts: SourceFacts) -> None:
+    if facts.previous_digest == listing.digest:
+        return
+    step.store.write_bytes(_listing_path(listing.digest), listing.to_json())
+    _see(step, _source_pointer(source_uri), listing.digest)
+
+
+def _say_source(step: Step, facts: SourceFacts) -> None:
+    if not facts.previous_digest:
+        step.note(f"First run of this source: {facts.files} files, listing {facts.digest[:12]}")
+    elif facts.previous_digest == facts.digest:
+        step.note(f"Source unchanged since run {facts.previous_run}: listing {facts.digest[:12]}")
+    else:
+        step.note(
+            f"Source changed since run {facts.previous_run}: {facts.added_count} files added, "
+            f"{facts.removed_count} removed, {facts.changed_count} changed; "
+            f"listing {facts.previous_digest[:12]} is now {facts.digest[:12]}"
+        )
+
+
+def _say_dataset(step: Step, source_uri: str, result: Result) -> None:
+    pointer = _source_pointer(source_uri).replace("sources/", "datasets/by-source/")
+    last = _last_seen(step.store, pointer)
+    if last and last.digest != result.digest:
+        step.note(
+            f"New dataset {result.digest[:12]}: run {last.run_id} made {last.digest[:12]} of this "
+            "source"
+        )
+    if last is None or last.digest != result.digest:
+        _see(step, pointer, result.digest)
+
+
+def _source_pointer(source_uri: str) -> str:
+    return f"sources/{hashlib.sha256(source_uri.rstrip('/').encode()).hexdigest()[:16]}.json"
+
+
+def _listing_path(digest: str) -> str:
+    return f"sources/listings/{digest}.json"
+
+
+def _last_seen(store: Store, pointer: str) -> LastSeen | None:
+    try:
+        return LastSeen.model_validate_json(store.read_bytes(pointer))
+    except (NotFound, ValidationError):
+        return None
+
+
+def _see(step: Step, pointer: str, digest: str) -> None:
+    seen = LastSeen(digest=digest, run_id=step.run_id)
+    step.store.write_bytes(pointer, seen.model_dump_json().encode())
+
+
+def _every_tenth(step: Step, what: str) -> Any:
+    """A progress callback that logs about ten lines, however many items there are."""
+
+    def progress(done: int, total: int) -> None:
+        if done == total or done % max(1, total // 10) == 0:
+            LOG.info("%s: %d of %d %s", step.name, done, total, what)
+
+    return progress

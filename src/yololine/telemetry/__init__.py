@@ -1,0 +1,1 @@
+"""What a run says of itself: step records, and the lines it logs."""

@@ -1,0 +1,38 @@
+"""The run journal: a record per step under `runs/<run id>/steps/`, replaced as the step goes on."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from yololine.errors import NotFound, RunError
+from yololine.storage.base import Store
+from yololine.telemetry.records import STEPS, StepRecord
+
+
+def write_record(store: Store, record: StepRecord) -> None:
+    """Create or replace the step's record of this run."""
+    store.write_bytes(_path(record.run_id, record.step), record.model_dump_json(indent=1).encode())
+
+
+def read_record(store: Store, run_id: str, step: str) -> StepRecord | None:
+    """The step's record of a run, None where it wrote none."""
+    try:
+        return StepRecord.model_validate_json(store.read_bytes(_path(run_id, step)))
+    except NotFound:
+        return None
+    except ValidationError as error:
+        raise RunError(
+            _path(run_id, step),
+            rule="is no step record of this version of yololine",
+            remedy="read it with the version that wrote it",
+        ) from error
+
+
+def read_run(store: Store, run_id: str) -> dict[str, StepRecord]:
+    """Every record of a run, by step, in the order of the line."""
+    records = ((step, read_record(store, run_id, step)) for step in STEPS)
+    return {step: record for step, record in records if record is not None}
+
+
+def _path(run_id: str, step: str) -> str:
+    return f"runs/{run_id}/steps/{step}.json"

@@ -1,0 +1,139 @@
+"""What tests of several rooms share: real servers and real images."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NoReturn
+from uuid import uuid4
+
+import pytest
+from minio import Minio
+
+
+class MinioServer:
+    """A real MinIO on a port and a folder of its own."""
+
+    def __init__(self, binary: Path, folder: Path, *, https: bool = False) -> None:
+        """Prepare one; with `https`, public.crt and private.key lie in `folder/certs`."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        self.host = f"127.0.0.1:{self.port}"
+        self.access_key = "tests-access-key"
+        self.secret_key = "tests-secret-key"  # of nothing but this server
+        self.folder = folder
+        self._binary = binary
+        self._https = https
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of a program that uses it."""
+        return {
+            "AWS_ENDPOINT_URL": f"{'https' if self._https else 'http'}://{self.host}",
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+        }
+
+    @property
+    def client(self) -> Minio:
+        """A client beside the code under test; not over https."""
+        return Minio(self.host, self.access_key, self.secret_key, secure=False)
+
+    def make_bucket(self) -> str:
+        """A new bucket's name."""
+        bucket = f"bucket-{uuid4().hex[:12]}"
+        self.client.make_bucket(bucket)
+        return bucket
+
+    def start(self) -> None:
+        """Return once it serves."""
+        command = [self._binary, "server", "--quiet", "--address", self.host]
+        command += ["--certs-dir", self.folder / "certs", self.folder / "data"]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                env={
+                    "HOME": str(self.folder),
+                    "MINIO_ROOT_USER": self.access_key,
+                    "MINIO_ROOT_PASSWORD": self.secret_key,
+                    "MINIO_BROWSER": "off",
+                    "MINIO_UPDATE": "off",
+                },
+                stdout=log,
+                stderr=log,
+            )
+        for _ in range(600):
+            if self._process.poll() is None and self._ready():
+                return
+            time.sleep(0.05)
+        self.stop()
+        raise RuntimeError((self.folder / "log").read_text())
+
+    def stop(self) -> None:
+        """Return once its port is closed; the data stay, and it may be started again."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _ready(self) -> bool:
+        if self._https:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
+        try:
+            connection.request("GET", "/minio/health/ready")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="session")
+def new_minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., MinioServer]]:
+    """Makes a MinIO of a test's own, not started; its keyword `https` is MinioServer's."""
+    cache = os.environ.get("YOLOLINE_CACHE") or Path.home() / ".cache" / "yololine"
+    binary = Path(cache).expanduser() / "servers" / "minio"
+    if not binary.exists():
+        _unavailable(f"{binary} is missing: run `make servers`")
+    with ExitStack() as started:
+
+        def new(*, https: bool = False) -> MinioServer:
+            server = MinioServer(binary, tmp_path_factory.mktemp("minio"), https=https)
+            started.callback(server.stop)
+            return server
+
+        yield new
+
+
+@pytest.fixture(scope="session")
+def minio_server(new_minio: Callable[..., MinioServer]) -> MinioServer:
+    """A MinIO that all tests share: each takes a bucket of its own."""
+    server = new_minio()
+    server.start()
+    return server
+
+
+@pytest.fixture(scope="session")
+def bccd() -> Path:
+    """The BCCD dataset: 364 photographs of blood cells with Pascal VOC labels."""
+    default = Path(__file__).parents[2] / "shared" / "datasets" / "bccd"
+    folder = Path(os.environ.get("YOLOLINE_BCCD") or default)
+    if not (folder / "Annotations").is_dir():
+        _unavailable(f"no BCCD dataset at {folder}: set YOLOLINE_BCCD to its folder")
+    return folder
+
+
+def _unavailable(reason: str) -> NoReturn:
+    """Skip the test; where nothing may be skipped, fail it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
