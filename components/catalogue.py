@@ -2,11 +2,13 @@
 
 import argparse
 import importlib
+import inspect
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
+import docstring_parser
 from google.protobuf import json_format
 from kfp.dsl.base_component import BaseComponent
 
@@ -57,45 +59,50 @@ def catalogue() -> str:
 
 
 def _section(component: BaseComponent) -> str:
-    # As the UI sees it: the compiled specification has every description.
+    # The compiled specification has the types; kfp drops what the docstring says of outputs.
     (spec,) = json_format.MessageToDict(component.pipeline_spec)["components"].values()
-    image = component.component_spec.implementation.container.image
+    said = docstring_parser.parse(inspect.getdoc(component.python_func) or "")
+    words = {item.arg_name: item.description for item in said.params}
+    if said.returns:
+        words["Output"] = said.returns.description
+    interface = component.component_spec
     lines = [
         f"\n## {component.name.replace('-', '_')}\n",
         f"{component.description}\n",
-        f"Image `{image}`.\n",
+        f"Image `{interface.implementation.container.image}`.\n",
     ]
-    for title, definitions in (
-        ("Inputs", spec.get("inputDefinitions", {})),
-        ("Outputs", spec.get("outputDefinitions", {})),
+    for title, names, definitions in (
+        ("Inputs", interface.inputs, spec.get("inputDefinitions", {})),
+        ("Outputs", interface.outputs, spec.get("outputDefinitions", {})),
     ):
-        rows = [_artifact(*item) for item in definitions.get("artifacts", {}).items()]
-        rows += [_parameter(title, *item) for item in definitions.get("parameters", {}).items()]
+        kinds = definitions.get("parameters", {}) | definitions.get("artifacts", {})
+        columns = ["name", "type", *(["default"] if title == "Inputs" else []), "meaning"]
+        rows = [_row(title, name, kinds[name], words.get(name)) for name in names or {}]
         if rows:
-            lines += [f"{title}:\n", "| name | type | default | |", "|---|---|---|---|", *rows, ""]
+            lines += [f"{title}:\n", _cells(columns), _cells(["---"] * len(columns)), *rows, ""]
     return "\n".join(lines)
 
 
-def _artifact(name: str, item: dict[str, Any]) -> str:
-    kind = item["artifactType"]["schemaTitle"].removeprefix("system.")
-    return f"| `{name}` | {kind} | | {_cell(item.get('description'))} |"
-
-
-def _parameter(title: str, name: str, item: dict[str, Any]) -> str:
-    kind = TYPES[item["parameterType"]]
+def _row(title: str, name: str, item: dict[str, Any], words: str | None) -> str:
     default = ""
-    if title == "Inputs":
+    if "artifactType" in item:
+        kind = item["artifactType"]["schemaTitle"].removeprefix("system.")
+    else:
+        kind = TYPES[item["parameterType"]]
         default = f"`{_plain(item['defaultValue'])}`" if "defaultValue" in item else "needed"
-    return f"| `{name}` | {kind} | {default} | {_cell(item.get('description'))} |"
+    cells = [f"`{name}`", kind, " ".join((words or "").split()).replace("|", "\\|")]
+    if title == "Inputs":
+        cells.insert(2, default)
+    return _cells(cells)
+
+
+def _cells(texts: list[str]) -> str:
+    return "| " + " | ".join(texts) + " |"
 
 
 def _plain(value: Any) -> str:
     """As JSON, and a whole number without the point that protobuf gives it."""
     return json.dumps(int(value) if isinstance(value, float) and value.is_integer() else value)
-
-
-def _cell(text: Any) -> str:
-    return " ".join(str(text or "").split()).replace("|", "\\|")
 
 
 def main() -> int:

@@ -19,6 +19,7 @@ def on_cluster(
     store_config: Parameter,
     *,
     image: Parameter | None = None,
+    repeats: int = LOST_PODS,
 ) -> PipelineTask:
     """Give a step what it needs in a namespace with restricted pod security."""
     kubernetes.set_security_context(task, run_as_user=USER_ID, run_as_non_root=True)
@@ -34,8 +35,9 @@ def on_cluster(
         task, env_name="YOLOLINE_RUN_ID", field_path="metadata.labels['pipeline/runid']"
     )
     kubernetes.empty_dir_mount(task, volume_name="scratch", mount_path="/tmp")
-    # For lost pods; see on_gpu for what it does not repeat.
-    task.set_retry(num_retries=LOST_PODS, backoff_duration=LOST_POD_WAIT, backoff_factor=1)
+    if repeats:
+        # For lost pods; see on_gpu for what it does not repeat.
+        task.set_retry(num_retries=repeats, backoff_duration=LOST_POD_WAIT, backoff_factor=1)
     if image is not None:
         task.set_container_image(image)
     return task

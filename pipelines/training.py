@@ -124,7 +124,8 @@ def training(
             cpu=cpu,
             memory=memory,
         )
-        always_run(on_cluster(checked, store_secret, store_config))
+        # Not repeated: what preflight refuses once, it refuses again.
+        always_run(on_cluster(checked, store_secret, store_config, repeats=0))
 
         source = resolve_source(source_uri=source_uri, store_uri=store_uri).after(checked)
         always_run(on_cluster(source, store_secret, store_config))

@@ -44,12 +44,17 @@ class MinioServer:
     @property
     def client(self) -> Minio:
         """A client beside the code under test; not over https."""
-        return Minio(self.host, self.access_key, self.secret_key, secure=False)
+        return Minio(
+            endpoint=self.host,
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+            secure=False,
+        )
 
     def make_bucket(self) -> str:
         """A new bucket's name."""
         bucket = f"bucket-{uuid4().hex[:12]}"
-        self.client.make_bucket(bucket)
+        self.client.make_bucket(bucket_name=bucket)
         return bucket
 
     def start(self) -> None:

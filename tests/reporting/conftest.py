@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,7 +50,6 @@ class Run:
     hint: str = ""
     run_id: str = RUN_ID
     model_name: str = "strip-defects"
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def arguments(self) -> dict[str, Any]:
         return {
@@ -96,10 +95,12 @@ def epochs(count: int = 60) -> list[dict[str, Any]]:
 
 
 def curve(ap: float) -> dict[str, list[float]]:
-    """A curve that passes through nothing in particular, with about this area below it."""
+    """A curve with about this area below it."""
     recall = [index / 100 for index in range(101)]
     reach = min(ap + 0.12, 1.0)
-    precision = [max(1 - (r / reach) ** 6 * 0.55 - r * 0.05, 0) if r <= reach else 0 for r in recall]
+    precision = [
+        max(1 - (r / reach) ** 6 * 0.55 - r * 0.05, 0) if r <= reach else 0 for r in recall
+    ]
     return {"recall": recall, "precision": precision}
 
 
@@ -117,7 +118,11 @@ def facts() -> dict[str, dict[str, Any]]:
         "preflight": {
             "checks": [
                 {"name": "store", "ok": True, "detail": "s3://yololine/lines/strip answers"},
-                {"name": "source", "ok": True, "detail": "s3://inspection/strip/2025, yolo, 2,437 files"},
+                {
+                    "name": "source",
+                    "ok": True,
+                    "detail": "s3://inspection/strip/2025, yolo, 2,437 files",
+                },
                 {"name": "retry_policy", "ok": True, "detail": "OnError: lost pods are repeated"},
             ]
         },
@@ -342,7 +347,9 @@ def record(step: str, told: Mapping[str, Any], **changes: Any) -> StepRecord:
         "train_detector": (
             "The trainer was killed in epoch 23 and started again from its checkpoint.",
         ),
-        "clean_dataset": ("17 boxes and 9 files were dropped; look at those outside the image first.",),
+        "clean_dataset": (
+            "17 boxes and 9 files were dropped; look at those outside the image first.",
+        ),
     }
     values: dict[str, Any] = {
         "step": step,

@@ -1,4 +1,4 @@
-"""`drive.py PACKAGE.yaml OPTIONS...`: what `yololine run` does, with a pipeline that is not ours."""
+"""`drive.py PACKAGE.yaml OPTIONS...`: `yololine run`, with a pipeline that is not ours."""
 
 import sys
 from pathlib import Path

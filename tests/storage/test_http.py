@@ -70,11 +70,8 @@ def test_what_may_pass_is_asked_again(client: S3Http, *, preload_content: bool) 
     cut_short = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"
     first = _answers(cut_short) if preload_content else _breaks
     with _serving(_breaks, first, _answers(BUSY, BUSY, OK)) as url:
-        for method in ("PUT", "POST"):
-            response = client.urlopen(method, url, body=b"x", preload_content=preload_content)
-            assert (response.status, response.read() or response.data) == (200, b"ok")
-            response.release_conn()
-            break
+        response = client.urlopen("POST", url, body=b"x", preload_content=preload_content)
+        assert (response.status, response.data) == (200, b"ok")
 
 
 def test_the_last_answer_is_returned(client: S3Http, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +133,9 @@ def test_the_address_a_name_leads_to_is_vetted(
     [loopback] = [endpoint.ipaddress.ip_network("127.0.0.0/8")]
     monkeypatch.setattr(endpoint, "_METADATA_NETWORKS", (loopback,))
     asked: list[bytes] = []
-    with _serving(lambda connection: asked.append(connection.recv(1))) as url:
-        with pytest.raises(UsageError, match="metadata address"):
-            client.urlopen("GET", url.replace("127.0.0.1", "localhost"))
+    with (
+        _serving(lambda connection: asked.append(connection.recv(1))) as url,
+        pytest.raises(UsageError, match="metadata address"),
+    ):
+        client.urlopen("GET", url.replace("127.0.0.1", "localhost"))
     assert asked == [b""]

@@ -72,16 +72,19 @@ def test_a_read_only_folder_is_said(mount: Callable[[str], Path]) -> None:
         lambda: store.write_bytes("kept", b"new"),
         lambda: store.delete("kept"),
     ):
-        with pytest.raises(StoreRefused, match=r"no permission \(Read-only file system\); let user"):
+        with pytest.raises(
+            StoreRefused, match=r"no permission \(Read-only file system\); let user"
+        ):
             refused()
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
 def test_a_forbidden_folder_is_said(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     store.write_bytes("folder/file", b"")
     (tmp_path / "folder").chmod(0)
     try:
+        if os.access(tmp_path / "folder", os.R_OK):
+            pytest.skip("root may read everything")
         for refused in (store.check_readable, lambda: store.read_bytes("folder/file")):
             with pytest.raises(StoreRefused, match=r"no permission \(Permission denied\)"):
                 refused()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -70,7 +71,7 @@ def test_an_object_says_its_sha256(minio_server: MinioServer, bucket: str, tmp_p
     store.write_bytes("a", b"content")
     store.upload(tmp_path / "file", "b")
     for key in ("x/a", "x/b"):
-        found = minio_server.client.stat_object(bucket, key)
+        found = minio_server.client.stat_object(bucket_name=bucket, object_name=key)
         assert found.metadata is not None
         assert found.metadata["x-amz-meta-sha256"] == sha256_bytes(b"content")
 
@@ -101,17 +102,19 @@ def test_a_listing_goes_over_pages(minio_server: MinioServer, bucket: str, tmp_p
 
 def test_a_console_s_folders_are_no_objects(minio_server: MinioServer, bucket: str) -> None:
     store = S3Store.from_uri(f"s3://{bucket}", minio_server.environ)
-    with suppress(ValueError):
-        import io
-
-        minio_server.client.put_object(bucket, "folder/", io.BytesIO(), 0)
+    minio_server.client.put_object(
+        bucket_name=bucket, object_name="folder/", data=io.BytesIO(), length=0
+    )
     store.write_bytes("folder/file", b"")
     assert list(store.paths()) == list(store.paths("folder")) == ["folder/file"]
 
 
 @contextmanager
-def _cutting(port: int, budgets: list[int]) -> Iterator[str]:
+def _cutting(
+    port: int, budgets: list[int], *, after_cut: Callable[[], object] = lambda: None
+) -> Iterator[str]:
     """A way to the server whose connections break after so many answered bytes each."""
+    ends: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def forward(source: socket.socket, target: socket.socket, budget: int | None) -> None:
@@ -132,17 +135,22 @@ def _cutting(port: int, budgets: list[int]) -> Iterator[str]:
                 while True:
                     client, _ = listener.accept()
                     server = socket.create_connection(("127.0.0.1", port))
+                    ends.extend((client, server))
                     budget = budgets.pop(0) if budgets else None
                     with client, server:
                         there = threading.Thread(target=forward, args=(client, server, None))
                         there.start()
                         forward(server, client, budget)
                         there.join()
+                    if budget is not None:
+                        after_cut()
 
         thread = threading.Thread(target=serve)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        listener.shutdown(socket.SHUT_RDWR)
+        for end in (listener, *ends):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
         thread.join()
 
 
@@ -163,14 +171,18 @@ def test_an_object_replaced_in_a_download_is_not_mixed(
     minio_server: MinioServer, bucket: str
 ) -> None:
     direct = S3Store.from_uri(f"s3://{bucket}", minio_server.environ)
-    direct.write_bytes("large", bytes(3 << 20))
-    with _cutting(minio_server.port, [2 << 20]) as url:
+    old, new = bytes(5 << 20), b"x" * (5 << 20)
+    direct.write_bytes("large", old)
+
+    def replace() -> None:
+        direct.write_bytes("large", new)
+
+    with _cutting(minio_server.port, [2 << 20], after_cut=replace) as url:
         environ = minio_server.environ | {"AWS_ENDPOINT_URL": url, "AWS_REGION": "us-east-1"}
-        chunks = S3Store.from_uri(f"s3://{bucket}", environ).chunks("large")
-        next(chunks)
-        direct.write_bytes("large", b"x" * (3 << 20))
+        store = S3Store.from_uri(f"s3://{bucket}", environ)
         with pytest.raises(IntegrityError, match="replaced the object while it was read"):
-            list(chunks)
+            store.read_bytes("large")
+        assert store.read_bytes("large") == new
 
 
 def test_a_restart_of_the_server_is_waited_for(new_minio: Callable[..., MinioServer]) -> None:
@@ -298,8 +310,8 @@ def test_missing_credentials_are_said(environ: dict[str, str], words: str) -> No
 def test_a_denied_action_is_said(minio_server: MinioServer, bucket: str) -> None:
     user = {"AWS_ACCESS_KEY_ID": f"reader-of-{bucket}", "AWS_SECRET_ACCESS_KEY": "reader-secret"}
     admin = MinioAdmin(
-        minio_server.host,
-        StaticProvider(minio_server.access_key, minio_server.secret_key),
+        endpoint=minio_server.host,
+        credentials=StaticProvider(minio_server.access_key, minio_server.secret_key),
         secure=False,
     )
     admin.user_add(user["AWS_ACCESS_KEY_ID"], user["AWS_SECRET_ACCESS_KEY"])
@@ -323,8 +335,9 @@ def test_a_denied_action_is_said(minio_server: MinioServer, bucket: str) -> None
         ],
     }
     lent = AssumeRoleProvider(
-        minio_server.environ["AWS_ENDPOINT_URL"],
-        *user.values(),
+        sts_endpoint=minio_server.environ["AWS_ENDPOINT_URL"],
+        access_key=user["AWS_ACCESS_KEY_ID"],
+        secret_key=user["AWS_SECRET_ACCESS_KEY"],
         policy=json.dumps(policy),
     ).retrieve()
     keys = {
@@ -358,13 +371,11 @@ def test_an_own_authority_is_named_by_the_environment(
     server = new_minio(https=True)
     certs = server.folder / "certs"
     certs.mkdir()
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        + ["-nodes", "-days", "2", "-subj", "/CN=tests", "-addext", "subjectAltName=IP:127.0.0.1"]
-        + ["-keyout", certs / "private.key", "-out", certs / "public.crt"],
-        check=True,
-        capture_output=True,
-    )
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "2", "-subj", "/CN=tests"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-keyout", certs / "private.key", "-out", certs / "public.crt"]
+    subprocess.run(command, check=True, capture_output=True)
     server.start()
     for variable in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):
         environ = server.environ | {variable: str(certs / "public.crt")}

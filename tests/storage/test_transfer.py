@@ -45,7 +45,7 @@ def test_files_go_to_a_store_and_come_back(store: Store, tmp_path: Path) -> None
     assert sorted(arrived) == sorted(map(len, contents.values()))
 
 
-def test_a_folder_and_its_copy_have_one_listing(store: Store, bccd: Path, tmp_path: Path) -> None:
+def test_a_folder_and_its_copy_have_one_listing(store: Store, bccd: Path) -> None:
     here = LocalStore(bccd / "Annotations")
     paths = list(here.paths())
     assert len(paths) == 364

@@ -17,23 +17,25 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
-from yololine.dataset.exhibits import draw_boxes, side_by_side, to_jpeg
+from yololine.dataset.exhibits import draw_pair
 from yololine.dataset.labels import BoxXywh
 from yololine.dataset.parallel import in_order
 from yololine.dataset.pictures import difference_hash, open_rgb
+from yololine.dataset.policies import NO_POLICY, read_policy
 from yololine.dataset.schema import Row, Tally, class_names_of, write_shards
 from yololine.dataset.splitting import rows_of
-from yololine.errors import DatasetError, StoreError
-from yololine.storage.base import open_store, sha256_bytes
+from yololine.errors import DatasetError
+from yololine.reporting.pictures import to_jpeg
+from yololine.storage.base import sha256_bytes
 
 # Importing albumentations would otherwise ask the network for a newer release.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -43,12 +45,13 @@ from albumentations.core.serialization import (
     shorten_class_name,
 )
 
-NO_POLICY = "none"
 MIN_VISIBILITY = 0.3
 """A box of which less than this share is left in the picture is dropped."""
 JPEG_QUALITY = 95
 MAX_EXHIBITS = 6
 THREADS = os.cpu_count() or 1
+# What albumentations raises for arguments, files and images that it cannot use.
+_LIBRARY_ERRORS = (AttributeError, LookupError, TypeError, UserWarning, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +77,6 @@ class Augmented:
     """File name -> small JPEG: an image with its boxes, and the first copy of it."""
 
 
-def builtin_policies() -> tuple[str, ...]:
-    """Names that `load_policy` knows without a file."""
-    folder = files("yololine.dataset") / "policies"
-    found = (Path(item.name) for item in folder.iterdir())
-    return (NO_POLICY, *sorted(path.stem for path in found if path.suffix == ".yaml"))
-
-
 def load_policy(name: str) -> Policy:
     """A built-in policy by its name, or one from the path or URI of a `.yaml` file.
 
@@ -90,7 +86,7 @@ def load_policy(name: str) -> Policy:
     """
     if name == NO_POLICY:
         return Policy(name=name, sha256=sha256_bytes(b""), compose=None, transform_names=())
-    data = _read_policy(name)
+    data = read_policy(name)
     transform = _parse_policy(name, data)
     leaves = list(_leaves(name, transform))
     with warnings.catch_warnings():
@@ -99,7 +95,7 @@ def load_policy(name: str) -> Policy:
         for leaf in leaves:
             _build(f"{name}: {leaf['__class_fullname__']}", leaf)
         compose = _with_boxes(_build(name, transform))
-    _try_out(name, compose)
+        _try_out(name, compose)
     return Policy(
         name=name,
         sha256=sha256_bytes(data),
@@ -181,7 +177,11 @@ class _Copier:
         # probability would always come together.
         compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         altered, boxes_xywh, categories = _apply(
-            self._policy.name, compose, image, row.boxes_xywh, row.categories
+            f"{self._policy.name} on {row.file_name}",
+            compose,
+            image,
+            row.boxes_xywh,
+            row.categories,
         )
         picture = Image.fromarray(altered)
         file = io.BytesIO()
@@ -201,9 +201,23 @@ class _Copier:
 
 
 def _apply(
-    name: str, compose: A.Compose, image: np.ndarray, boxes_xywh: np.ndarray, categories: np.ndarray
+    where: str,
+    compose: A.Compose,
+    image: np.ndarray,
+    boxes_xywh: np.ndarray,
+    categories: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    made = compose(image=image, bboxes=boxes_xywh, categories=categories)
+    """The altered image (h, w, 3) and what is left of its boxes and categories."""
+    try:
+        made = compose(image=image, bboxes=boxes_xywh, categories=categories)
+    except (*_LIBRARY_ERRORS, cv2.error) as error:
+        raise DatasetError(
+            where,
+            rule=f"fails on an image of {image.shape[1]} x {image.shape[0]} px with "
+            f"{len(categories)} boxes: {_one_line(error)}",
+            remedy="leave out transforms that need more than an image and its boxes, or a larger "
+            "image",
+        ) from error
     altered = made["image"]
     if (
         not isinstance(altered, np.ndarray)
@@ -211,7 +225,7 @@ def _apply(
         or altered.shape[2:] != (3,)
     ):
         raise DatasetError(
-            name,
+            where,
             rule=f"makes {type(altered).__name__} {getattr(altered, 'dtype', '')} "
             f"{tuple(altered.shape)} of an image",
             remedy="leave out Normalize, ToFloat, ToTensorV2 and the like: training does that",
@@ -223,32 +237,15 @@ def _apply(
     )
 
 
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
 def _before_after(original: Row, made: Row) -> bytes:
-    def drawn(row: Row) -> Image.Image:
-        boxes: list[BoxXywh] = [(x, y, w, h) for x, y, w, h in row.boxes_xywh.tolist()]
-        return draw_boxes(open_rgb(row.image_bytes), boxes)
+    def shown(row: Row) -> tuple[Image.Image, list[BoxXywh]]:
+        return open_rgb(row.image_bytes), [(x, y, w, h) for x, y, w, h in row.boxes_xywh.tolist()]
 
-    return to_jpeg(side_by_side(drawn(original), drawn(made)))
-
-
-def _read_policy(name: str) -> bytes:
-    if "/" not in name and not name.endswith((".yaml", ".yml")):
-        if name not in builtin_policies():
-            raise DatasetError(
-                f"augmentation policy {name!r}",
-                rule="is not known",
-                remedy=f"use {', '.join(builtin_policies())}, or the path of a YAML file",
-            )
-        return (files("yololine.dataset") / "policies" / f"{name}.yaml").read_bytes()
-    folder, _, file = name.rpartition("/")
-    try:
-        return open_store(folder or ".").read_bytes(file)
-    except StoreError as error:
-        raise DatasetError(
-            f"augmentation policy {name}",
-            rule=f"cannot be read: {error.rule}",
-            remedy=error.remedy,
-        ) from error
+    return to_jpeg(draw_pair(shown(original), shown(made), ("original", "copy")))
 
 
 def _parse_policy(name: str, data: bytes) -> dict[str, Any]:
@@ -287,21 +284,22 @@ def _leaves(name: str, node: object) -> Iterator[dict[str, Any]]:
             rule=f"is no transform of Albumentations {A.__version__} that can be read from a file",
             remedy="use transforms of that release only",
         )
-    children = node.get("transforms")
-    if children is None:
+    if "transforms" not in node:
         yield node
+    elif not isinstance(node["transforms"], list):
+        raise DatasetError(
+            f"{name}: {full_name}", rule="transforms must be a list", remedy="make it one"
+        )
     else:
-        for child in children:
+        for child in node["transforms"]:
             yield from _leaves(name, child)
 
 
 def _build(where: str, node: dict[str, Any]) -> Any:
     try:
         return A.from_dict({"transform": node})
-    except (TypeError, ValueError, LookupError, AttributeError, UserWarning) as error:
-        raise DatasetError(
-            where, rule=" ".join(str(error).split())[:300], remedy="correct the arguments"
-        ) from error
+    except _LIBRARY_ERRORS as error:
+        raise DatasetError(where, rule=_one_line(error), remedy="correct the arguments") from error
 
 
 def _with_boxes(built: Any) -> A.Compose:
@@ -323,22 +321,7 @@ def _with_boxes(built: Any) -> A.Compose:
 
 def _try_out(name: str, compose: A.Compose) -> None:
     """One image through it, so that what only fails in use fails now."""
-    image = np.full((256, 256, 3), 127, np.uint8)
     compose = copy.deepcopy(compose)
     compose.set_random_state(np.random.default_rng(0), random.Random(0))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)
-            _apply(
-                name,
-                compose,
-                image,
-                np.array([[64, 64, 99, 99]], np.float32),
-                np.zeros(1, np.int32),
-            )
-    except (TypeError, ValueError, LookupError, AttributeError, UserWarning) as error:
-        raise DatasetError(
-            name,
-            rule=f"fails on an image with a box: {' '.join(str(error).split())[:300]}",
-            remedy="leave out transforms that need more than an image and its boxes",
-        ) from error
+    image = np.full((480, 640, 3), 127, np.uint8)
+    _apply(name, compose, image, np.array([[99, 99, 99, 99]], np.float32), np.zeros(1, np.int32))

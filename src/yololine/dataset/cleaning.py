@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from yololine.dataset.cleaning_report import (
     MAX_LISTED,
@@ -23,7 +24,7 @@ from yololine.dataset.cleaning_report import (
     ImageSizes,
     Spread,
 )
-from yololine.dataset.exhibits import Gallery, draw_boxes, side_by_side
+from yololine.dataset.exhibits import Gallery, draw_found, draw_pair
 from yololine.dataset.labels import BoxFault, BoxXywh, Labels
 from yololine.dataset.pairs import THREADS, Finding, PairReader
 from yololine.dataset.pictures import Picture, open_rgb, own_pixel_limit
@@ -184,6 +185,8 @@ class _Account:
             return _Verdict(reason=FileFault.LABEL_UNREADABLE, detail=detail)
         if labels.image_size_wh not in {None, picture.size_wh}:
             detail = f"{pair.label} is for {labels.image_size_wh} px, it has {picture.size_wh}"
+            if labels.image_size_wh == picture.raw_size_wh:
+                detail += " once EXIF's orientation is applied"
             return _Verdict(reason=FileFault.OTHER_SIZE, detail=detail)
         if labels.faults and not labels.boxes:
             detail = f"{len(labels.faults)} in {pair.label}, all faulty"
@@ -219,33 +222,32 @@ class _Account:
         if finding.picture is None:
             return
         if verdict.reason == FileFault.NO_VALID_BOX and finding.labels is not None:
-            self._refuse_boxes(finding.picture, finding.labels)
-        elif finding.labels is not None:
+            self._refuse_boxes(finding.picture, finding.labels, finding.pair.image)
+            return
+        if finding.labels is not None:
             boxes = len(finding.labels.boxes) + len(finding.labels.faults)
             self.dropped_boxes.update([FileFault.PICTURE_DROPPED] * boxes)
         if self.gallery.wants(verdict.reason):
-            faulty = [f.box_xywh for f in finding.labels.faults] if finding.labels else []
-            drawn = draw_boxes(
-                open_rgb(finding.picture.content),
-                _boxes(finding.labels),
-                [box for box in faulty if box is not None],
-            )
-            if verdict.reason == FileFault.DUPLICATE:
-                original = self._originals[finding.sha256].pair
-                labels = self.reader.labels_of(original, finding.picture.size_wh)
-                first = draw_boxes(open_rgb(finding.picture.content), _boxes(labels))
-                drawn = side_by_side(first, drawn)
-            self.gallery.add(verdict.reason, finding.pair.image, drawn)
+            drawn = self._draw_dropped(finding, open_rgb(finding.picture.content))
+            self.gallery.add(verdict.reason, drawn, finding.pair.image)
 
-    def _refuse_boxes(self, picture: Picture, labels: Labels) -> None:
+    def _draw_dropped(self, finding: Finding, image: Image.Image) -> Image.Image:
+        original = self._originals.get(finding.sha256)
+        if original is None:
+            return draw_found(image, _boxes(finding.labels), _faulty(finding.labels))
+        first = self.reader.labels_of(original.pair, image.size)
+        kept, dropped = (image, _boxes(first)), (image, _boxes(finding.labels))
+        return draw_pair(kept, dropped, ("kept", "duplicate"))
+
+    def _refuse_boxes(self, picture: Picture, labels: Labels, *lost: str) -> None:
+        """Count and show faulty boxes; `lost` is the picture's path where they cost it."""
         for fault in labels.faults:
             self.dropped_boxes[fault.reason] += 1
             if len(self.box_faults) < MAX_LISTED:
                 self.box_faults.append(fault)
         if labels.faults and self.gallery.wants(labels.faults[0].reason):
-            faulty = [fault.box_xywh for fault in labels.faults if fault.box_xywh is not None]
-            drawn = draw_boxes(open_rgb(picture.content), _boxes(labels), faulty)
-            self.gallery.add(labels.faults[0].reason, labels.faults[0].file, drawn)
+            drawn = draw_found(open_rgb(picture.content), _boxes(labels), _faulty(labels))
+            self.gallery.add(labels.faults[0].reason, drawn, labels.faults[0].file, *lost)
 
     def _drop_labels(self, pairs: Sequence[Pair]) -> None:
         for orphan in self.reader.layout.orphan_labels:
@@ -340,6 +342,11 @@ def _compared(duplicate: Finding, original: _Original) -> str:
 
 def _boxes(labels: Labels | None) -> list[BoxXywh]:
     return [box.box_xywh for box in labels.boxes] if labels is not None else []
+
+
+def _faulty(labels: Labels | None) -> list[BoxXywh]:
+    faults = labels.faults if labels is not None else ()
+    return [fault.box_xywh for fault in faults if fault.box_xywh is not None]
 
 
 def _hash(labels: Labels) -> int:

@@ -90,4 +90,4 @@ class _Clusters:
 
 def _distances(hashes: NDArray[np.uint64], value: np.uint64) -> NDArray[np.int64]:
     words = np.bitwise_xor(hashes, value).view(np.uint16).reshape(-1, 4)
-    return _BITS_OF_16[words].sum(axis=1, dtype=np.int64)
+    return np.asarray(_BITS_OF_16[words].sum(axis=1), np.int64)

@@ -1,71 +1,92 @@
-"""Small pictures that show a person what was found."""
+"""Small pictures that show a person what was found in the source."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from PIL import Image, ImageDraw
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from yololine.dataset.labels import BoxXywh
+from yololine.reporting.pictures import draw_boxes, side_by_side, to_jpeg
 
 MAX_EXHIBITS = 24
 MAX_WIDTH_PX = 320
 MAX_HEIGHT_PX = 640
-GOOD_RGB = (0, 170, 60)
-FAULTY_RGB = (225, 20, 30)
-_GAP_PX = 6
-_MIN_DRAWN_PX = 7
-_DASH_PX = 6
+GOOD_COLOUR = "#00aa3c"
+FAULTY_COLOUR = "#e1141e"
+MARGIN = 0.03
+"""Of the picture's width: as much must a box leave it to be dashed, or extend to be drawn as is."""
 
 
-def draw_boxes(
-    image: Image.Image, good: Sequence[BoxXywh] = (), faulty: Sequence[BoxXywh] = ()
+def draw_found(
+    image: Image.Image,
+    good: Sequence[BoxXywh] = (),
+    faulty: Sequence[BoxXywh] = (),
+    *,
+    max_width: int = MAX_WIDTH_PX,
 ) -> Image.Image:
-    """The picture, at most 320 px wide, with good boxes in green and faulty ones in red.
+    """The picture with good boxes in green and faulty ones in red.
 
-    A faulty box that leaves the picture is drawn to its border and dashed; one without extent is
-    drawn a few pixels large.
+    A faulty box that leaves the picture is drawn at its border, and dashed; one without extent is
+    drawn large enough to be seen.
     """
-    scale = min(1.0, MAX_WIDTH_PX / image.width, MAX_HEIGHT_PX / image.height)
-    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    drawn = image.convert("RGB").resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    pen = ImageDraw.Draw(drawn)
-    for boxes, colour in ((good, GOOD_RGB), (faulty, FAULTY_RGB)):
-        for x, y, w, h in boxes:
-            _draw_box(pen, size, (x * scale, y * scale, (x + w) * scale, (y + h) * scale), colour)
-    return drawn
+    limits_xyxy = np.array([image.width, image.height] * 2) - 1
+    faulty_xyxy, good_xyxy = _corners(faulty), _corners(good)
+    leaves = (faulty_xyxy < -MARGIN * image.width) | (
+        faulty_xyxy > limits_xyxy + MARGIN * image.width
+    )
+    # Before growing, so that what lies wholly outside is seen at the border.
+    faulty_xyxy = _grown(np.clip(faulty_xyxy, 0, limits_xyxy), MARGIN * image.width)
+    return draw_boxes(
+        image,
+        # The first is drawn on top.
+        np.clip(np.concatenate([faulty_xyxy, good_xyxy]), 0, limits_xyxy),
+        colours=[FAULTY_COLOUR] * len(faulty) + [GOOD_COLOUR] * len(good),
+        dashed=[bool(edges.any()) for edges in leaves] + [False] * len(good),
+        max_width=max(1, min(max_width, MAX_HEIGHT_PX * image.width // image.height)),
+    )
 
 
-def side_by_side(left: Image.Image, right: Image.Image) -> Image.Image:
-    """Two pictures next to each other, at most 320 px wide together."""
-    width = (MAX_WIDTH_PX - _GAP_PX) // 2
-    halves = []
-    for image in (left, right):
-        scale = min(1.0, width / image.width)
-        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-        halves.append(image.convert("RGB").resize(size, Image.Resampling.BILINEAR))
-    a, b = halves
-    sheet = Image.new("RGB", (a.width + _GAP_PX + b.width, max(a.height, b.height)), "white")
-    sheet.paste(a, (0, 0))
-    sheet.paste(b, (a.width + _GAP_PX, 0))
-    return sheet
+def draw_pair(
+    left: tuple[Image.Image, Sequence[BoxXywh]],
+    right: tuple[Image.Image, Sequence[BoxXywh]],
+    titles: tuple[str, str],
+) -> Image.Image:
+    """Two pictures with their boxes beside each other, as wide as one alone."""
+    half = MAX_WIDTH_PX // 2 - 3
+    panels = [draw_found(image, boxes, max_width=half) for image, boxes in (left, right)]
+    return side_by_side(panels[0], panels[1], titles)
+
+
+def _corners(boxes_xywh: Sequence[BoxXywh]) -> NDArray[np.float64]:
+    xywh = np.array(boxes_xywh, np.float64).reshape(-1, 4)
+    return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+
+
+def _grown(boxes_xyxy: NDArray[np.float64], min_extent: float) -> NDArray[np.float64]:
+    """The boxes, those of less extent grown to it around their middle."""
+    low = np.minimum(boxes_xyxy[:, :2], boxes_xyxy[:, 2:])
+    high = np.maximum(boxes_xyxy[:, :2], boxes_xyxy[:, 2:])
+    missing = np.maximum(min_extent - (high - low), 0) / 2
+    return np.concatenate([low - missing, high + missing], axis=1)
 
 
 class Gallery:
     """A few pictures for each reason, so that one common fault does not hide the rare ones."""
 
     def __init__(self) -> None:
-        self._by_reason: dict[str, list[tuple[str, bytes]]] = {}
+        self._by_reason: dict[str, list[tuple[tuple[str, ...], bytes]]] = {}
 
     def wants(self, reason: str) -> bool:
         """Whether a picture for this reason may still be chosen."""
         return len(self._by_reason.get(reason, ())) < MAX_EXHIBITS
 
-    def add(self, reason: str, file: str, drawn: Image.Image) -> None:
-        """Offer a picture that shows what is wrong with `file`."""
-        self._by_reason.setdefault(reason, []).append((file, to_jpeg(drawn)))
+    def add(self, reason: str, drawn: Image.Image, *files: str) -> None:
+        """Offer a picture that shows what is wrong with the files."""
+        self._by_reason.setdefault(reason, []).append((files, to_jpeg(drawn)))
 
     def chosen(self) -> tuple[dict[str, bytes], dict[str, str]]:
         """At most `MAX_EXHIBITS`, one of each reason in turn: name -> JPEG, and file -> name."""
@@ -73,49 +94,8 @@ class Gallery:
         turns = [turn for one_round in rounds for turn in one_round if turn is not None]
         jpegs: dict[str, bytes] = {}
         names: dict[str, str] = {}
-        for number, (reason, file, jpeg) in enumerate(turns[:MAX_EXHIBITS], start=1):
+        for number, (reason, files, jpeg) in enumerate(turns[:MAX_EXHIBITS], start=1):
             name = f"{number:02d}-{reason.replace(' ', '-')}.jpg"
             jpegs[name] = jpeg
-            names[file] = name
+            names |= dict.fromkeys(files, name)
         return jpegs, names
-
-
-def to_jpeg(image: Image.Image) -> bytes:
-    """For a report: small, not faithful."""
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=80)
-    return file.getvalue()
-
-
-def _draw_box(
-    pen: ImageDraw.ImageDraw,
-    size_wh: tuple[int, int],
-    box_xyxy: tuple[float, float, float, float],
-    colour: tuple[int, int, int],
-) -> None:
-    width, height = size_wh
-    x1, y1, x2, y2 = box_xyxy
-    x1, x2 = _grown(min(x1, x2), max(x1, x2))
-    y1, y2 = _grown(min(y1, y2), max(y1, y2))
-    # Within two pixels of the border is rounding, not leaving it.
-    leaves = colour == FAULTY_RGB and (x1 < -2 or y1 < -2 or x2 > width + 2 or y2 > height + 2)
-    left, right = _clamped(x1, width - 1), _clamped(x2, width - 1)
-    top, bottom = _clamped(y1, height - 1), _clamped(y2, height - 1)
-    if not leaves:
-        pen.rectangle((left, top, right, bottom), outline=colour, width=2)
-        return
-    for y in (top, bottom):
-        for x in range(left, right + 1, 2 * _DASH_PX):
-            pen.line((x, y, min(x + _DASH_PX, right), y), fill=colour, width=2)
-    for x in (left, right):
-        for y in range(top, bottom + 1, 2 * _DASH_PX):
-            pen.line((x, y, x, min(y + _DASH_PX, bottom)), fill=colour, width=2)
-
-
-def _grown(low: float, high: float) -> tuple[float, float]:
-    missing = max(0.0, _MIN_DRAWN_PX - (high - low)) / 2
-    return low - missing, high + missing
-
-
-def _clamped(value: float, limit: int) -> int:
-    return round(min(max(value, 0), limit))

@@ -68,7 +68,7 @@ class Labels:
     """Of the picture the labels were made for, where the file says so."""
 
 
-class _Fault(Exception):  # noqa: N818 - never leaves this module
+class _Fault(Exception):
     def __init__(
         self, *, reason: BoxFaultReason, detail: str, box_xywh: BoxXywh | None = None
     ) -> None:
@@ -89,8 +89,8 @@ def parse_yolo(
     collected = _Collected(file=file, image_size_wh=image_size_wh)
     for line, columns in _yolo_lines(data, file):
         try:
-            category = _yolo_category(columns[0], class_names)
             box_xywh = _yolo_box(columns[1:], image_size_wh)
+            category = _yolo_category(columns[0], class_names, box_xywh)
         except _Fault as fault:
             collected.refuse(line, fault)
         else:
@@ -118,13 +118,14 @@ def _yolo_lines(data: bytes, file: str) -> list[tuple[int, list[str]]]:
     return [(number, line.split()) for number, line in lines if line.strip()]
 
 
-def _yolo_category(text: str, class_names: Sequence[str]) -> int:
+def _yolo_category(text: str, class_names: Sequence[str], box_xywh: BoxXywh) -> int:
     number = _number(text)
     if not 0 <= number < len(class_names) or number != int(number):
         raise _Fault(
             reason=BoxFaultReason.UNKNOWN_CLASS,
             detail=f"class {text[:20]}, but {len(class_names)} classes are named "
             f"(0-{len(class_names) - 1})",
+            box_xywh=box_xywh,
         )
     return int(number)
 
@@ -147,7 +148,7 @@ def _yolo_box(columns: list[str], image_size_wh: tuple[int, int]) -> BoxXywh:
     else:
         cx, cy, w, h = values
         x, y = cx - w / 2, cy - h / 2
-    return x * width, y * height, w * width, h * height
+    return _in_range((x * width, y * height, w * width, h * height))
 
 
 def parse_voc(
@@ -163,8 +164,8 @@ def parse_voc(
     collected = _Collected(file=file, image_size_wh=image_size_wh)
     for item in document.objects:
         try:
-            category = _voc_category(item, ids)
             box_xywh = _voc_box(item)
+            category = _voc_category(item, ids, box_xywh)
         except _Fault as fault:
             collected.refuse(item.line, fault)
         else:
@@ -192,14 +193,15 @@ class _VocObject:
     values: dict[str, str] = field(default_factory=dict)
 
 
-def _voc_category(item: _VocObject, ids: dict[str, int]) -> int:
+def _voc_category(item: _VocObject, ids: dict[str, int], box_xywh: BoxXywh) -> int:
     name = item.values.get("name", "").strip()
     if not name:
-        raise _Fault(reason=BoxFaultReason.INCOMPLETE, detail="has no name")
+        raise _Fault(reason=BoxFaultReason.INCOMPLETE, detail="has no name", box_xywh=box_xywh)
     if name not in ids:
         raise _Fault(
             reason=BoxFaultReason.UNKNOWN_CLASS,
             detail=f"class {name[:60]!r}, but the classes are {', '.join(ids)}"[:300],
+            box_xywh=box_xywh,
         )
     return ids[name]
 
@@ -209,7 +211,7 @@ def _voc_box(item: _VocObject) -> BoxXywh:
     if missing:
         raise _Fault(reason=BoxFaultReason.INCOMPLETE, detail=f"bndbox lacks {', '.join(missing)}")
     x1, y1, x2, y2 = (_number(item.values[f"bndbox/{edge}"]) for edge in _EDGES)
-    return x1, y1, x2 - x1, y2 - y1
+    return _in_range((x1, y1, x2 - x1, y2 - y1))
 
 
 class _VocDocument:
@@ -296,6 +298,13 @@ def _number(text: str) -> float:
     return value
 
 
+def _in_range(box_xywh: BoxXywh) -> BoxXywh:
+    x, y, w, h = box_xywh
+    if not (math.isfinite(x + w) and math.isfinite(y + h)):
+        raise _Fault(reason=BoxFaultReason.NOT_FINITE, detail="too large to be pixels")
+    return box_xywh
+
+
 @dataclass(kw_only=True)
 class _Collected:
     """Boxes and faults of one file, in the order of its lines."""
@@ -347,8 +356,6 @@ def _clip(box_xywh: BoxXywh, image_size_wh: tuple[int, int]) -> BoxXywh:
     """
     width, height = image_size_wh
     x, y, w, h = box_xywh
-    if not all(map(math.isfinite, (x, y, x + w, y + h))):
-        raise _Fault(reason=BoxFaultReason.NOT_FINITE, detail="too large to be pixels")
     if w <= 0 or h <= 0:
         raise _Fault(
             reason=BoxFaultReason.ZERO_EXTENT, detail=f"{w:g} x {h:g} px", box_xywh=box_xywh

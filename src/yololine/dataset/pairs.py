@@ -22,7 +22,7 @@ from yololine.storage.base import Store, sha256_bytes
 MAX_GUESSED_CLASSES = 1000
 """A class id beyond is taken for a slip, not for a thousand classes more."""
 THREADS = 8
-WINDOW = 2 * THREADS
+WINDOW = THREADS + 4
 """Pairs read ahead: so many pictures are in memory at once."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import struct
 import threading
 import warnings
@@ -19,6 +20,8 @@ from PIL import Image, UnidentifiedImageError
 MAX_PIXELS = 100_000_000
 LARGE_PIXELS = 25_000_000
 MIN_SIDE_PX = 8
+# Threads that wait for files may be many; decoding takes memory and gains nothing beyond the cores.
+_decoding = threading.BoundedSemaphore(os.cpu_count() or 1)
 _large = threading.Lock()
 # JPEG opens MPO too, which phones write: a JPEG with more pictures behind the first.
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
@@ -62,7 +65,7 @@ class PictureFault(StrEnum):
     PIXEL_TYPE = "unsupported pixel type"
 
 
-class BadPicture(Exception):  # noqa: N818 - a finding, not an error of the program
+class BadPicture(Exception):
     """The picture cannot be used; `detail` says what was met."""
 
     def __init__(self, reason: PictureFault, detail: str) -> None:
@@ -123,7 +126,7 @@ def read_picture(data: bytes) -> Picture:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             raw_size_wh = image.size
             _check_size(raw_size_wh)
-            with _in_turn(raw_size_wh):
+            with _decoding, _in_turn(raw_size_wh):
                 image.load()
                 turn = _TURNS.get(_orientation(image))
                 changes = _changes(image, data) + (["EXIF orientation"] if turn is not None else [])

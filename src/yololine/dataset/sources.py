@@ -244,12 +244,12 @@ def _choose(uri: str, paths: list[str], paired: dict[SourceFormat, list[Pair]]) 
 
 def _pair(images: list[str], paths: list[str], kind: SourceFormat) -> list[Pair]:
     suffix = _LABEL_SUFFIX[kind]
-    labels = {
-        path.casefold(): path for path in paths if PurePosixPath(path).suffix.lower() == suffix
-    }
+    labels = {path: path for path in paths if PurePosixPath(path).suffix.lower() == suffix}
+    # Exact names win, so that a.jpg and A.jpg of one folder keep their own labels.
+    labels = {path.casefold(): path for path in labels} | labels
     by_stem: dict[str, list[str]] = defaultdict(list)
     if kind is SourceFormat.VOC:
-        for path in labels.values():
+        for path in set(labels.values()):
             by_stem[PurePosixPath(path).stem].append(path)
         stems = Counter(PurePosixPath(path).stem for path in images)
     pairs: list[Pair] = []
@@ -264,7 +264,7 @@ def _pair(images: list[str], paths: list[str], kind: SourceFormat) -> list[Pair]
 
 
 def _candidates(image: str, kind: SourceFormat) -> list[str]:
-    """Where the picture's label may lie, casefolded, best first."""
+    """Where the picture's label may lie, best first: as spelt, then in any case of letters."""
     *folders, _ = image.split("/")
     name = PurePosixPath(image).stem + _LABEL_SUFFIX[kind]
     found: list[str] = []
@@ -275,7 +275,7 @@ def _candidates(image: str, kind: SourceFormat) -> list[str]:
                 "/".join([*folders[: places[-1]], there, *folders[places[-1] + 1 :], name])
             )
     found.append("/".join([*folders, name]))
-    return [path.casefold() for path in found]
+    return [*found, *(path.casefold() for path in found)]
 
 
 def _is_label(path: str, kind: SourceFormat, image_folders: set[PurePosixPath]) -> bool:

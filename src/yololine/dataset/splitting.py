@@ -153,6 +153,14 @@ def _fractions(val_fraction: float, test_fraction: float) -> dict[str, float]:
     }
 
 
+def _categories(index: pa.Table) -> list[list[int]]:
+    """Of each image's objects."""
+    found: list[list[int]] = []
+    for objects in index["objects"].chunks:
+        found += objects.field("category").to_pylist()
+    return found
+
+
 def _check_enough(fractions: Mapping[str, float], groups: int, images: int) -> None:
     wanted = [split for split, fraction in fractions.items() if fraction > 0]
     if groups < len(wanted):
@@ -177,7 +185,7 @@ def _groups(index: pa.Table, alike: Sequence[Sequence[int]], seed: int) -> list[
             for row in members[group]:
                 group_of[row] = first
             members[first] += members.pop(group)
-    categories = [set(objects["category"]) for objects in index["objects"].to_pylist()]
+    categories = [set(found) for found in _categories(index)]
     groups: list[_Group] = []
     for rows in members.values():
         ids = tuple(sorted(image_ids[row] for row in rows))
@@ -270,9 +278,8 @@ def _count(index: pa.Table, assignments: Mapping[str, str]) -> dict[str, SplitCo
     names = class_names_of(index.schema)
     images: Counter[str] = Counter(assignments.values())
     objects: dict[str, Counter[int]] = {split: Counter() for split in SPLITS}
-    rows = zip(index["image_id"].to_pylist(), index["objects"].to_pylist(), strict=True)
-    for image_id, row in rows:
-        objects[assignments[image_id]].update(row["category"])
+    for image_id, found in zip(index["image_id"].to_pylist(), _categories(index), strict=True):
+        objects[assignments[image_id]].update(found)
     return {
         split: SplitCount(
             images=images[split],

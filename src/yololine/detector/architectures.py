@@ -30,7 +30,7 @@ def check_architecture(name: str) -> str:
     """
     if name in ARCHITECTURES:
         return name
-    near = difflib.get_close_matches(name, ARCHITECTURES, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), ARCHITECTURES, n=1, cutoff=0.5)
     families = ", ".join(f"{family}{{{','.join(sizes)}}}" for family, sizes in FAMILIES.items())
     raise WeightsError(
         f"architecture {name!r}",

@@ -3,11 +3,13 @@
     checkpoints/<training key>/epoch-0007.pt     the trainer's own file
     checkpoints/<training key>/epoch-0007.json   what it must hold, written last
 
-The two newest and the best are kept.
+The two newest are kept, and for each of them the best epoch that it knows: should the newest turn
+out damaged, the one before still has its best.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -28,6 +30,11 @@ class Checkpoint(Frozen):
     fitness: float
     best_epoch: int
     """The epoch, up to this one, whose weights scored best on the validation split."""
+    best_fitness: float
+    last: bool
+    """Whether training ended with this epoch: it was the last, or `patience` had run out."""
+    transferred_tensors: int
+    """How many tensors the first start took from its start weights."""
     file: FileRef
     curves: tuple[EpochProgress, ...]
 
@@ -39,6 +46,9 @@ def push_checkpoint(
     *,
     fitness: float,
     best_epoch: int,
+    best_fitness: float,
+    last: bool,
+    transferred_tensors: int,
     curves: tuple[EpochProgress, ...],
 ) -> Checkpoint:
     """Publish the file as the checkpoint of the last epoch of `curves`; drop older ones.
@@ -50,12 +60,23 @@ def push_checkpoint(
     stem = f"checkpoints/{training_key}/epoch-{epoch:04d}"
     (ref,) = publish_files(store, [(file, f"{stem}.pt")])
     checkpoint = Checkpoint(
-        epoch=epoch, fitness=fitness, best_epoch=best_epoch, file=ref, curves=curves
+        epoch=epoch,
+        fitness=fitness,
+        best_epoch=best_epoch,
+        best_fitness=best_fitness,
+        last=last,
+        transferred_tensors=transferred_tensors,
+        file=ref,
+        curves=curves,
     )
     store.write_bytes(f"{stem}.json", checkpoint.model_dump_json().encode())
     epochs = _epochs(store, training_key)
-    for old in epochs[:-KEPT_NEWEST]:
-        if old != best_epoch:
+    kept = set(epochs[-KEPT_NEWEST:])
+    for newest in tuple(kept):
+        with suppress(NotFound, ValidationError):
+            kept.add(read_checkpoint(store, training_key, newest).best_epoch)
+    for old in epochs:
+        if old not in kept:
             # The manifest goes first: what has none is not there.
             store.delete(f"checkpoints/{training_key}/epoch-{old:04d}.json")
             store.delete(f"checkpoints/{training_key}/epoch-{old:04d}.pt")
@@ -73,14 +94,54 @@ def fetch_newest(
     notes: list[str] = []
     for epoch in reversed(_epochs(store, training_key)):
         try:
-            checkpoint = read_checkpoint(store, training_key, epoch)
-            fetch_files(store, [(checkpoint.file, destination)])
-        except (IntegrityError, NotFound, ValidationError) as error:
-            words = str(error) if isinstance(error, IntegrityError) else "it is damaged"
-            notes.append(f"Checkpoint of epoch {epoch} was passed over: {words}")
-        else:
-            return checkpoint, notes
+            return fetch_checkpoint(store, training_key, epoch, destination), notes
+        except (IntegrityError, NotFound) as error:
+            notes.append(
+                f"Checkpoint of epoch {epoch} was passed over: {error.value}: {error.rule}"
+            )
     return None, notes
+
+
+def fetch_best(
+    store: Store, training_key: str, newest: Checkpoint, destination: Path
+) -> tuple[Checkpoint, list[str]]:
+    """Bring the best checkpoint that `newest` knows, or `newest` itself where that is damaged.
+
+    Returns:
+        The checkpoint, and a sentence where it is not the best one.
+
+    Raises:
+        NotFound: `newest` is not there any more either.
+        IntegrityError: Nor does `newest` verify.
+    """
+    try:
+        return fetch_checkpoint(store, training_key, newest.best_epoch, destination), []
+    except (IntegrityError, NotFound) as error:
+        fetch_files(store, [(newest.file, destination)])
+        note = (
+            f"The weights are of epoch {newest.epoch}: those of the best, epoch "
+            f"{newest.best_epoch}, are damaged ({error.value}: {error.rule})"
+        )
+        return newest, [note]
+
+
+def fetch_checkpoint(store: Store, training_key: str, epoch: int, destination: Path) -> Checkpoint:
+    """Bring the checkpoint of one epoch.
+
+    Raises:
+        NotFound: There is none, or its manifest or file is missing.
+        IntegrityError: Its manifest or its file is damaged.
+    """
+    try:
+        checkpoint = read_checkpoint(store, training_key, epoch)
+    except ValidationError as error:
+        raise IntegrityError(
+            f"checkpoint of epoch {epoch}",
+            rule=f"its manifest is damaged ({error.error_count()} faults)",
+            remedy="delete it",
+        ) from error
+    fetch_files(store, [(checkpoint.file, destination)])
+    return checkpoint
 
 
 def read_checkpoint(store: Store, training_key: str, epoch: int) -> Checkpoint:
@@ -88,6 +149,7 @@ def read_checkpoint(store: Store, training_key: str, epoch: int) -> Checkpoint:
 
     Raises:
         NotFound: There is none.
+        ValidationError: It is damaged.
     """
     data = store.read_bytes(f"checkpoints/{training_key}/epoch-{epoch:04d}.json")
     return Checkpoint.model_validate_json(data)

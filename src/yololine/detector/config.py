@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from yololine.errors import UsageError, YololineError
+from yololine.errors import Faults, UsageError, YololineError
 from yololine.frozen import Frozen
 
 STRIDE_PIXELS = 32
@@ -17,22 +17,47 @@ STRIDE_PIXELS = 32
 ONNX_OPSET = 17
 """Read by every ONNX Runtime since 1.12 and by OpenVINO and TensorRT of the same years."""
 
-OPTIONS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("lr0", "lrf", "momentum", "weight_decay"), (int, float)),
-    **dict.fromkeys(("warmup_epochs", "warmup_momentum", "warmup_bias_lr"), (int, float)),
-    **dict.fromkeys(("box", "cls", "dfl", "cls_pw"), (int, float)),
-    **dict.fromkeys(("hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale"), (int, float)),
-    **dict.fromkeys(("shear", "perspective", "flipud", "fliplr", "bgr"), (int, float)),
-    **dict.fromkeys(("mosaic", "mixup", "cutmix", "multi_scale"), (int, float)),
-    **dict.fromkeys(("patience", "close_mosaic", "nbs", "workers", "max_det"), (int,)),
-    **dict.fromkeys(("cos_lr", "rect", "single_cls", "amp", "cache"), (bool,)),
-    "optimizer": (str,),
-    "freeze": (int, list),
+OPTIMIZERS = ("auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSprop")
+CHOSEN_BY_AUTO = ("lr0", "momentum", "warmup_bias_lr")
+"""What the optimizer `auto`, the default, sets by itself whatever a run asks for."""
+
+UNLIMITED = math.inf
+
+
+class Option(NamedTuple):
+    """The values that an option takes: its types, and for numbers the least and the greatest."""
+
+    types: tuple[type, ...]
+    least: float = 0
+    greatest: float = UNLIMITED
+
+
+_FRACTION = Option((int, float), 0, 1)
+_NUMBER = Option((int, float))
+_COUNT = Option((int,))
+_FROM_ONE = Option((int,), 1)
+_SWITCH = Option((bool,))
+
+OPTIONS: dict[str, Option] = {
+    **dict.fromkeys(("lr0", "lrf", "momentum", "weight_decay"), _FRACTION),
+    **dict.fromkeys(("warmup_momentum", "warmup_bias_lr", "cls_pw"), _FRACTION),
+    **dict.fromkeys(("hsv_h", "hsv_s", "hsv_v", "translate", "scale", "perspective"), _FRACTION),
+    **dict.fromkeys(("flipud", "fliplr", "bgr", "mosaic", "mixup", "cutmix"), _FRACTION),
+    "multi_scale": _FRACTION,
+    **dict.fromkeys(("warmup_epochs", "box", "cls", "dfl"), _NUMBER),
+    **dict.fromkeys(("degrees", "shear"), Option((int, float), 0, 180)),
+    **dict.fromkeys(("patience", "close_mosaic", "workers"), _COUNT),
+    **dict.fromkeys(("nbs", "max_det"), _FROM_ONE),
+    **dict.fromkeys(("cos_lr", "rect", "amp", "cache"), _SWITCH),
+    "optimizer": Option((str,)),
+    "freeze": Option((int, list)),
 }
-"""Options of ultralytics' trainer that a run may set, with their types.
+"""Options of ultralytics' trainer that a run may set; it refuses other values itself, but only
+once the images are there and the accelerator is taken.
 
 Not among them is what yololine decides itself (data, epochs, imgsz, batch, seed, device, project,
-resume) and what would write outside of the step (plots, save_json).
+resume), what would write outside of the step (plots, save_json), and what would train another
+detector than the dataset describes (single_cls).
 """
 
 
@@ -41,7 +66,7 @@ class TrainingConfig(Frozen):
 
     epochs: int = Field(ge=1)
     image_size: int = Field(description="side of the square input, pixels")
-    batch_size: int = Field(ge=1, description="images per optimizer batch, over all devices")
+    batch_size: int = Field(ge=1, description="images per batch, over all devices")
     seed: int = 0
     options: dict[str, Any] = Field(default_factory=dict)
 
@@ -65,15 +90,15 @@ def training_config(
         epochs=epochs, image_size=image_size, batch_size=batch_size, seed=seed, options=options
     )
     if faults:
-        from yololine.errors import Faults
-
         raise faults[0] if len(faults) == 1 else Faults(faults)
     return TrainingConfig(
         epochs=epochs,
         image_size=image_size,
         batch_size=batch_size,
         seed=seed,
-        options={name: _plain(value, OPTIONS[name]) for name, value in sorted(options.items())},
+        options={
+            name: _plain(value, OPTIONS[name].types) for name, value in sorted(options.items())
+        },
     )
 
 
@@ -98,30 +123,56 @@ def config_faults(
         fault = _option_fault(name, value)
         if fault:
             faults.append(fault)
+    if options.get("optimizer", "auto") == "auto":
+        for name in CHOSEN_BY_AUTO:
+            if name in options:
+                faults.append(
+                    _fault(
+                        f"train_options[{name!r}]",
+                        options[name],
+                        "has no effect: the optimizer 'auto' chooses it",
+                        "set optimizer too, for instance to 'AdamW'; or leave both out",
+                    )
+                )
     return faults
 
 
 def _option_fault(name: str, value: Any) -> YololineError | None:
+    label = f"train_options[{name!r}]"
     if name not in OPTIONS:
         near = difflib.get_close_matches(name, OPTIONS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         return _fault(
-            f"train_options[{name!r}]",
+            label,
             value,
             "is not an option of the trainer",
             f"{hint}Known: {', '.join(sorted(OPTIONS))}",
         )
-    types = OPTIONS[name]
-    wanted = " or ".join(kind.__name__ for kind in types)
+    option = OPTIONS[name]
+    wanted = " or ".join(kind.__name__ for kind in option.types)
     try:
-        plain = _plain(value, types)
+        plain = _plain(value, option.types)
     except (TypeError, ValueError):
-        plain = None
-    if plain is None or (isinstance(plain, float) and not math.isfinite(plain)):
-        return _fault(
-            f"train_options[{name!r}]", value, f"must be {wanted}", f"give a value of type {wanted}"
-        )
-    return None
+        return _fault(label, value, f"must be {wanted}", f"give a value of type {wanted}")
+    if isinstance(plain, str):
+        if plain in OPTIMIZERS:
+            return None
+        named = {optimizer.lower(): optimizer for optimizer in OPTIMIZERS}
+        near = difflib.get_close_matches(plain.lower(), named, n=1)
+        hint = f"did you mean {named[near[0]]!r}? " if near else ""
+        return _fault(label, value, "is no optimizer", f"{hint}Known: {', '.join(OPTIMIZERS)}")
+    numbers = plain if isinstance(plain, list) else [plain]
+    # NaN is in no range.
+    if all(option.least <= number <= option.greatest for number in numbers) and all(
+        math.isfinite(number) for number in numbers
+    ):
+        return None
+    limits = (
+        f"at least {option.least:g}"
+        if option.greatest == UNLIMITED
+        else f"{option.least:g} to {option.greatest:g}"
+    )
+    return _fault(label, value, f"must be {limits}", f"give a number, {limits}")
 
 
 def _plain(value: Any, types: tuple[type, ...]) -> Any:
@@ -130,6 +181,8 @@ def _plain(value: Any, types: tuple[type, ...]) -> Any:
         if bool in types:
             return value
         raise TypeError(value)
+    if isinstance(value, list) and list in types:
+        return [_plain(item, (int,)) for item in value]
     if isinstance(value, float) and float not in types and int in types and value.is_integer():
         return int(value)
     if isinstance(value, int) and float in types:

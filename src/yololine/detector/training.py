@@ -18,12 +18,12 @@ from typing import Any
 
 from yololine import errors
 from yololine.detector import resources
-from yololine.detector.checkpoints import Checkpoint, fetch_newest, read_checkpoint
+from yololine.detector.checkpoints import Checkpoint, fetch_best, fetch_newest
 from yololine.detector.config import TrainingConfig
 from yololine.detector.worker import Job
 from yololine.errors import OutOfMemory, TrainerDied, TrainingError, YololineError
 from yololine.frozen import Frozen
-from yololine.storage import Store, fetch_files
+from yololine.storage import Store
 from yololine.telemetry.records import EpochProgress
 
 POLL_SECONDS = 0.2
@@ -36,6 +36,7 @@ class Training(Frozen):
 
     curves: tuple[EpochProgress, ...]
     best_epoch: int
+    """The epoch whose weights were written."""
     starts: int
     """How often a trainer was started in this step; 0 where all epochs lay in the store."""
     resumed_from_epoch: int
@@ -60,7 +61,11 @@ def train(
     on_epoch: Callable[[EpochProgress], None],
     on_note: Callable[[str], None],
 ) -> Training:
-    """Train to the last epoch, across failures of the trainer, and write the best weights.
+    """Train to the end, across failures of the trainer, and write the best weights.
+
+    The end is the last epoch, or an earlier one where the option `patience` says so. Batches are
+    drawn by the seed anew in each start, so a training that went on from a checkpoint is not
+    equal to one that was never interrupted.
 
     Args:
         store: Holds the checkpoints of `training_key`; training goes on from the newest.
@@ -78,8 +83,8 @@ def train(
         on_note: Called with a sentence for each thing survived.
 
     Raises:
-        OutOfMemory: The trainer was killed for memory; not repeated.
-        NotFinite: The loss became NaN or infinite; not repeated.
+        OutOfMemory: The trainer was killed for memory, or a batch did not fit; not repeated.
+        NotFinite: The loss or a weight became NaN or infinite; not repeated.
         TrainerDied: It failed `retries + 1` times.
         StoreError: Checkpoints cannot be written.
     """
@@ -92,7 +97,9 @@ def train(
     device, devices = _device(gpu_count)
     if gpu_count > 0 and device == "cpu":
         note(f"{gpu_count} accelerator(s) asked for, none visible: trained on the processor")
-    starts, transferred, already_done = 0, 0, -1
+    elif gpu_count > devices:
+        note(f"{gpu_count} accelerators asked for, {devices} visible")
+    starts, already_done = 0, -1
     with tempfile.TemporaryDirectory(prefix="yololine-train-") as scratch_name:
         scratch = Path(scratch_name)
         last = scratch / "resume.pt"
@@ -102,8 +109,14 @@ def train(
                 note(sentence)
             if already_done < 0:
                 already_done = checkpoint.epoch if checkpoint else 0
-            if checkpoint and checkpoint.epoch >= config.epochs:
+            if checkpoint and checkpoint.last:
                 break
+            if starts > retries:
+                raise TrainerDied(
+                    "trainer ended",
+                    rule="the checkpoint of its last epoch is not whole in the store",
+                    remedy="run again: the training goes on from the newest whole checkpoint",
+                )
             if checkpoint:
                 note(f"Went on after epoch {checkpoint.epoch} of {config.epochs}")
             starts += 1
@@ -121,23 +134,31 @@ def train(
                 devices=devices,
             )
             try:
-                transferred = _run_worker(job, devices, on_epoch)
+                _run_worker(job, devices, on_epoch)
             except YololineError as error:
                 if not error.retryable or starts > retries:
                     raise
                 note(
-                    f"{error.value}: started again in {retry_wait_seconds:g} s "
+                    f"{error.value}: {error.rule}: started again in {retry_wait_seconds:g} s "
                     f"({starts} of {retries} repeats)"
                 )
                 time.sleep(retry_wait_seconds)
-        _write_best(store, training_key, checkpoint, scratch, weights_out)
+        if checkpoint.epoch < config.epochs:
+            note(f"Ended after epoch {checkpoint.epoch} of {config.epochs}: patience ran out")
+        from yololine.detector.ultralytics import finish_checkpoint
+
+        best_file = scratch / "best.pt"
+        best, fallen_back = fetch_best(store, training_key, checkpoint, best_file)
+        for sentence in fallen_back:
+            note(sentence)
+        finish_checkpoint(best_file, weights_out)
     return Training(
         curves=checkpoint.curves,
-        best_epoch=checkpoint.best_epoch,
+        best_epoch=best.epoch,
         starts=starts,
         resumed_from_epoch=already_done,
         device=device,
-        transferred_tensors=transferred,
+        transferred_tensors=checkpoint.transferred_tensors,
         notes=tuple(notes),
     )
 
@@ -157,14 +178,6 @@ def _job(
     devices: int,
 ) -> Job:
     scratch.mkdir()
-    best = checkpoint.best_epoch if checkpoint else 0
-    best_fitness = None
-    if checkpoint:
-        best_fitness = (
-            checkpoint.fitness
-            if best == checkpoint.epoch
-            else read_checkpoint(store, training_key, best).fitness
-        )
     return Job(
         store_uri=store.uri,
         training_key=training_key,
@@ -173,9 +186,7 @@ def _job(
         data_yaml=data_yaml,
         start_state=start_state,
         resume_from=resume_from if checkpoint else None,
-        curves=checkpoint.curves if checkpoint else (),
-        best_epoch=best,
-        best_fitness=best_fitness,
+        resumed=checkpoint,
         folder=scratch / "trainer",
         device=device,
         workers=int(config.options.get("workers", resources.loader_processes(devices))),
@@ -183,8 +194,8 @@ def _job(
     )
 
 
-def _run_worker(job: Job, devices: int, on_epoch: Callable[[EpochProgress], None]) -> int:
-    """Run one worker to its end; return how many tensors the start weights gave."""
+def _run_worker(job: Job, devices: int, on_epoch: Callable[[EpochProgress], None]) -> None:
+    """Run one worker to its end, or raise what ended it."""
     job_file = job.events.with_name("job.json")
     job_file.write_text(job.model_dump_json())
     job.events.touch()
@@ -199,7 +210,6 @@ def _run_worker(job: Job, devices: int, on_epoch: Callable[[EpochProgress], None
         ]
     kills_before = resources.oom_kills()
     worker = subprocess.Popen([sys.executable, *launch], stdin=subprocess.DEVNULL)
-    finished: dict[str, Any] | None = None
     failure: YololineError | None = None
     try:
         with job.events.open() as events:
@@ -209,20 +219,21 @@ def _run_worker(job: Job, devices: int, on_epoch: Callable[[EpochProgress], None
                     event = json.loads(line)
                     if event["event"] == "epoch":
                         on_epoch(EpochProgress.model_validate(event["progress"]))
-                    elif event["event"] == "finished":
-                        finished = event
-                    elif event["event"] == "error":
-                        failure = _error(event)
+                    else:
+                        # What later ranks say is that the first is gone.
+                        failure = failure or _error(event)
                 if ended:
                     break
                 time.sleep(POLL_SECONDS)
     finally:
         _end(worker)
-    if failure:
+    if worker.returncode == 0:
+        return
+    kills = resources.oom_kills() - kills_before
+    # Of a loader process that was killed for memory the trainer says only that it is gone.
+    if failure and not (kills and isinstance(failure, TrainerDied)):
         raise failure
-    if finished and worker.returncode == 0:
-        return int(finished["transferred"])
-    raise _death(worker.returncode, resources.oom_kills() - kills_before)
+    raise _death(worker.returncode, kills)
 
 
 def _whole_lines(events: Any) -> list[str]:
@@ -271,17 +282,6 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             worker.kill()
             worker.wait()
-
-
-def _write_best(
-    store: Store, training_key: str, last: Checkpoint, scratch: Path, weights_out: Path
-) -> None:
-    from yololine.detector.ultralytics import finish_checkpoint
-
-    best = read_checkpoint(store, training_key, last.best_epoch)
-    file = scratch / "best.pt"
-    fetch_files(store, [(best.file, file)])
-    finish_checkpoint(file, weights_out)
 
 
 def _device(gpu_count: int) -> tuple[str, int]:

@@ -1,24 +1,27 @@
 """The only file that imports ultralytics: building, loading, training and exporting its models.
 
-Nothing here downloads: the package is put off line before it is imported, its settings go to a
-temporary folder, and checkpoints are unpickled with `weights_only` against its list of classes.
+Nothing here downloads or reports: the package is put off line before it is imported, its settings
+lie in a temporary folder, and checkpoints are unpickled with `weights_only` against its list of
+classes.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 
-# Read by ultralytics when it is imported, hence before the imports below.
-os.environ.setdefault("YOLO_OFFLINE", "1")
-os.environ.setdefault("YOLO_AUTOINSTALL", "0")
+# Read by ultralytics when it is imported, hence before the imports below; and not left to the
+# environment, which would switch them off.
+os.environ["YOLO_OFFLINE"] = "1"
+os.environ["YOLO_AUTOINSTALL"] = "0"
+os.environ["ULTRALYTICS_SAFE_LOAD"] = "1"
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ.setdefault("YOLO_VERBOSE", "0")
-os.environ.setdefault("ULTRALYTICS_SAFE_LOAD", "1")
-os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp(prefix="yololine-ultralytics-"))
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="yololine-ultralytics-")
 
 import math
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,34 +30,39 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+import ultralytics.data.utils as ultralytics_data
 import ultralytics.engine.trainer as ultralytics_trainer
 from ultralytics.engine.exporter import Exporter
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint, torch_safe_load
 from ultralytics.utils import RANK, SETTINGS
-from ultralytics.utils.torch_utils import strip_optimizer
 
 from yololine.detector.config import ONNX_OPSET, TrainingConfig
-from yololine.errors import NotFinite, WeightsError
+from yololine.errors import NotFinite, OutOfMemory, WeightsError
 from yololine.telemetry.records import EpochProgress
 
-SETTINGS["sync"] = False  # no usage reports
+atexit.register(shutil.rmtree, os.environ["YOLO_CONFIG_DIR"], ignore_errors=True)
+# Usage reports, and every experiment tracker that happens to be installed: yololine keeps records.
+SETTINGS.update({name: False for name, switch in SETTINGS.items() if switch is True})
 
 
 class LoadedWeights:
     """A detector that came through the safe loader.
 
     Attributes:
-        architecture: The model's own layout, ultralytics' dictionary.
+        architecture: Its layout's name, such as `yolo11n`; empty where the layout has none.
         state: Tensor name -> tensor, float32 on CPU.
-        class_names: Names in the order of their ids.
+        parameter_count: Trainable parameters.
     """
 
     def __init__(self, model: Any) -> None:
-        self.architecture: dict[str, Any] = dict(model.yaml)
+        # A layout's file carries no size where the size is a scale: yolo11.yaml and "n".
+        stem = Path(str(model.yaml.get("yaml_file", ""))).stem
+        scale = str(model.yaml.get("scale", ""))
+        sized = not stem or (stem.endswith(scale) and stem[-1].isalpha())
+        self.architecture: str = stem if sized else stem + scale
         self.state = {k: v.float() for k, v in model.state_dict().items()}
-        names = model.names if isinstance(model.names, dict) else dict(enumerate(model.names))
-        self.class_names = tuple(str(names[i]) for i in sorted(names))
+        self.parameter_count = int(sum(p.numel() for p in model.parameters()))
 
 
 def load_weights_safely(path: Path) -> LoadedWeights:
@@ -67,6 +75,8 @@ def load_weights_safely(path: Path) -> LoadedWeights:
     try:
         checkpoint, _ = torch_safe_load(path, safe_only=True)
         model = checkpoint.get("ema") or checkpoint.get("model")
+        if isinstance(model, DetectionModel):
+            return LoadedWeights(model)
     except Exception as error:  # whatever a hostile or broken file provokes is one refusal
         raise WeightsError(
             path.name,
@@ -74,13 +84,11 @@ def load_weights_safely(path: Path) -> LoadedWeights:
             f"({type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else ''})",
             remedy="export it again with ultralytics, whole and without own classes in it",
         ) from error
-    if not isinstance(model, DetectionModel):
-        raise WeightsError(
-            path.name,
-            rule=f"holds a {type(model).__name__}, not a detection model",
-            remedy="give the .pt of a detection training (task=detect)",
-        )
-    return LoadedWeights(model.float())
+    raise WeightsError(
+        path.name,
+        rule=f"holds a {type(model).__name__}, not a detection model",
+        remedy="give the .pt of a detection training (task=detect)",
+    )
 
 
 def count_parameters(architecture: str, class_count: int) -> int:
@@ -128,7 +136,7 @@ def train(
     device: str,
     workers: int,
     on_epoch: Callable[[EpochProgress], None],
-    on_checkpoint: Callable[[Path, float], None],
+    on_checkpoint: Callable[[Path, float, bool], None],
     stopping: Callable[[], bool],
 ) -> None:
     """Train to the last epoch.
@@ -144,14 +152,18 @@ def train(
         device: `cpu`, or CUDA indices such as `0` or `0,1`.
         workers: Processes that load images, per device.
         on_epoch: Called after each epoch with its losses and validation metrics (rank 0).
-        on_checkpoint: Called after each epoch with the checkpoint's file and its fitness.
+        on_checkpoint: Called after each epoch with the checkpoint's file, its fitness, and
+            whether it is the last: all epochs are done, or `patience` of them brought nothing.
         stopping: Asked after each batch; true ends the training.
 
     Raises:
-        NotFinite: The loss became NaN or infinite.
+        NotFinite: The loss or a weight became NaN or infinite.
+        OutOfMemory: A batch does not fit into memory.
         SystemExit: 143, when `stopping` said so.
     """
     ultralytics_trainer.check_amp = _amp_without_download
+    # It fetches a font for plots that are not made, off line or not.
+    ultralytics_data.check_font = _no_font
     overrides: dict[str, Any] = {
         "amp": device != "cpu",
         **config.options,
@@ -180,24 +192,36 @@ def train(
     trainer = _Trainer(overrides=overrides)
     started = [time.monotonic()]
 
-    def epoch_started(_: Any) -> None:
+    def epoch_started(t: Any) -> None:
         started[0] = time.monotonic()
+        if t.batch_size != config.batch_size:
+            # ultralytics goes on with half of it; the result would not be what its key says.
+            raise _out_of_memory(f"batch_size={config.batch_size}")
 
     def epoch_trained(t: Any) -> None:
         losses = {k: float(v) for k, v in (t.tloss or {}).items()}
+        # The last step of an epoch can spoil the weights when every loss before it was fine.
+        # Found here, before ultralytics writes zeros for NaN into the checkpoint or repeats the
+        # epoch from the one before.
+        tensors = t.model.state_dict().values()
         if not all(math.isfinite(v) for v in losses.values()):
-            raise NotFinite(
-                f"loss {losses} in epoch {t.epoch + 1}",
-                rule="the loss is no longer a finite number",
-                remedy="lower lr0 in train_options or look at the labels of the last batches; "
-                "the checkpoint of the epoch before is kept",
-            )
+            what = f"loss {losses}"
+        elif not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+            what = "weights"
+        else:
+            return
+        raise NotFinite(
+            f"{what} in epoch {t.epoch + 1}",
+            rule="no longer finite numbers",
+            remedy="set optimizer and a lower lr0 in train_options, or look at the labels; the "
+            "checkpoint of the epoch before is kept",
+        )
 
     def saved(t: Any) -> None:
         if RANK not in {-1, 0}:
             return
         on_epoch(_progress(t, time.monotonic() - started[0]))
-        on_checkpoint(Path(t.last), float(np.asarray(t.fitness).item()))
+        on_checkpoint(Path(t.last), float(np.asarray(t.fitness).item()), bool(t.stop))
 
     def batch_done(_: Any) -> None:
         if stopping():
@@ -207,7 +231,18 @@ def train(
     trainer.add_callback("on_train_epoch_end", epoch_trained)
     trainer.add_callback("on_model_save", saved)
     trainer.add_callback("on_train_batch_end", batch_done)
-    trainer.train()
+    try:
+        trainer.train()
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise _out_of_memory(f"batch_size={config.batch_size}") from error
+
+
+def _out_of_memory(what: str) -> OutOfMemory:
+    return OutOfMemory(
+        what,
+        rule="does not fit into the memory of the device that trains",
+        remedy="lower batch_size or image_size, or choose a smaller architecture",
+    )
 
 
 def transferred_tensors() -> int:
@@ -220,7 +255,8 @@ def _progress(trainer: Any, seconds: float) -> EpochProgress:
     metrics = {k: float(v) for k, v in trainer.metrics.items()}
 
     def finite(value: float | None) -> float | None:
-        return round(value, 5) if value is not None and math.isfinite(value) else None
+        # Five significant digits: a learning rate may be a millionth.
+        return float(f"{value:.5g}") if value is not None and math.isfinite(value) else None
 
     return EpochProgress(
         epoch=trainer.epoch + 1,
@@ -238,6 +274,10 @@ def _progress(trainer: Any, seconds: float) -> EpochProgress:
         learning_rate=finite(float(next(iter(trainer.lr.values()), 0.0))),
         seconds=round(seconds, 2),
     )
+
+
+def _no_font(_font: str = "") -> None:
+    """In place of a font's path."""
 
 
 def _amp_without_download(model: torch.nn.Module) -> bool:
@@ -260,9 +300,33 @@ def _amp_without_download(model: torch.nn.Module) -> bool:
 
 
 def finish_checkpoint(checkpoint: Path, weights: Path) -> None:
-    """Write a checkpoint's averaged weights, without the optimizer, as the final `.pt`."""
-    shutil.copyfile(checkpoint, weights)
-    strip_optimizer(weights)
+    """Write a checkpoint's averaged weights as the final `.pt`, which ultralytics opens as its own.
+
+    Left behind are the optimizer, and what would tell of this machine or make two equal trainings
+    differ: paths, dates, durations, and the git remote of the folder it ran in.
+    """
+    content, _ = torch_safe_load(checkpoint, safe_only=True)
+    model = content["ema"].half()
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    args = {k: v for k, v in content["train_args"].items() if k not in _LOCAL_ARGS}
+    model.args = args
+    torch.save(
+        {
+            "epoch": -1,
+            "model": model,
+            "train_args": args,
+            "train_metrics": {k: float(v) for k, v in content["train_metrics"].items()},
+            "version": content["version"],
+            "license": content["license"],
+            "docs": content["docs"],
+        },
+        weights,
+    )
+
+
+_LOCAL_ARGS = ("data", "device", "model", "name", "project", "resume", "save_dir", "workers")
+"""Arguments that say where a training ran, not what it did."""
 
 
 def export_onnx(weights: Path, destination: Path, *, image_size: int) -> None:
@@ -274,6 +338,8 @@ def export_onnx(weights: Path, destination: Path, *, image_size: int) -> None:
         image_size: Side of the square input, pixels.
     """
     model = _model_of(weights)
+    # It would be written into the file, and is the trainer's scratch folder.
+    model.args = {**model.args, "data": None}
     with tempfile.TemporaryDirectory() as scratch:
         # The exporter writes beside the file it believes the model came from.
         model.pt_path = str(Path(scratch) / "weights.pt")

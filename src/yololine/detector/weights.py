@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from yololine.detector import ultralytics
-from yololine.detector.architectures import check_architecture
+from yololine.detector.architectures import ARCHITECTURES, check_architecture
 from yololine.detector.release import ultralytics_release
 from yololine.errors import WeightsError
 from yololine.storage import sha256_file
@@ -31,7 +31,7 @@ def from_scratch(architecture: str, class_count: int) -> int:
 
 
 def from_file(weights: Path, *, sha256: str, architecture: str, out: Path) -> int:
-    """Check a `.pt`, load it safely and write its tensors to `out`; return their count.
+    """Check a `.pt`, load it safely and write its tensors to `out`; return its parameters' count.
 
     Raises:
         WeightsError: The sha256 differs, the file is cut short or hostile, or it is of another
@@ -45,16 +45,13 @@ def from_file(weights: Path, *, sha256: str, architecture: str, out: Path) -> in
             remedy="fetch the file again, or correct weights_sha256 if the file is the right one",
         )
     loaded = ultralytics.load_weights_safely(weights)
-    layout = str(loaded.architecture.get("yaml_file", ""))
-    scale = str(loaded.architecture.get("scale", ""))
-    stem = Path(layout).stem
-    # A layout's file carries no size where the size is a scale: yolo11.yaml and "n".
-    found = stem if stem.endswith(scale) and stem[-1:].isalpha() else stem + scale
-    if stem and found != architecture:
+    if loaded.architecture != architecture:
         raise WeightsError(
-            f"weights of {found}",
+            f"weights of {loaded.architecture or 'a layout without a name'}",
             rule=f"architecture says {architecture}",
-            remedy=f"set architecture to {found}, or give weights of {architecture}",
+            remedy=f"set architecture to {loaded.architecture}, or give weights of {architecture}"
+            if loaded.architecture in ARCHITECTURES
+            else f"give weights of {architecture}",
         )
     torch.save(loaded.state, out)
-    return sum(t.numel() for t in loaded.state.values())
+    return loaded.parameter_count

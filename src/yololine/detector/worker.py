@@ -8,15 +8,16 @@ It speaks to the step through a file of JSON lines, one event a line.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
+from yololine.detector.checkpoints import Checkpoint, push_checkpoint
 from yololine.detector.config import TrainingConfig
-from yololine.errors import YololineError
+from yololine.errors import TrainerDied, YololineError
 from yololine.frozen import Frozen
+from yololine.storage import open_store
 from yololine.telemetry.orphans import end_with_run
 from yololine.telemetry.records import EpochProgress
 
@@ -31,9 +32,8 @@ class Job(Frozen):
     data_yaml: Path
     start_state: Path | None
     resume_from: Path | None
-    curves: tuple[EpochProgress, ...]
-    best_epoch: int
-    best_fitness: float | None
+    resumed: Checkpoint | None
+    """What `resume_from` holds."""
     folder: Path
     device: str
     workers: int
@@ -55,23 +55,30 @@ def main() -> None:
     signal.signal(signal.SIGINT, request_stop)
 
     from yololine.detector import ultralytics
-    from yololine.detector.checkpoints import push_checkpoint
-    from yololine.storage import open_store
 
     store = open_store(job.store_uri)
-    curves = list(job.curves)
-    best = (job.best_epoch, job.best_fitness)
+    newest = job.resumed
+    curves = list(newest.curves if newest else ())
 
     def on_epoch(progress: EpochProgress) -> None:
         curves.append(progress)
 
-    def on_checkpoint(file: Path, fitness: float) -> None:
-        nonlocal best
-        epoch = curves[-1].epoch
-        if best[1] is None or fitness >= best[1]:
-            best = (epoch, fitness)
-        push_checkpoint(
-            store, job.training_key, file, fitness=fitness, best_epoch=best[0], curves=tuple(curves)
+    def on_checkpoint(file: Path, fitness: float, last: bool) -> None:
+        nonlocal newest
+        # Of equals the later: while nothing is found yet, all epochs score 0.
+        best = newest if newest and newest.best_fitness > fitness else None
+        newest = push_checkpoint(
+            store,
+            job.training_key,
+            file,
+            fitness=fitness,
+            best_epoch=best.best_epoch if best else curves[-1].epoch,
+            best_fitness=best.best_fitness if best else fitness,
+            last=last,
+            transferred_tensors=job.resumed.transferred_tensors
+            if job.resumed
+            else ultralytics.transferred_tensors(),
+            curves=tuple(curves),
         )
         say(job.events, event="epoch", progress=curves[-1].model_dump())
 
@@ -89,24 +96,38 @@ def main() -> None:
             on_checkpoint=on_checkpoint,
             stopping=lambda: stop_requested,
         )
-        say(job.events, event="finished", transferred=ultralytics.transferred_tensors())
     except YololineError as error:
-        say(
-            job.events,
-            event="error",
-            kind=error.kind,
-            value=error.value,
-            rule=error.rule,
-            remedy=error.remedy,
-        )
+        say_error(job.events, error)
         raise SystemExit(error.exit_code) from None
+    except Exception as error:
+        words = " ".join(str(error).split())[:300]
+        say_error(
+            job.events,
+            TrainerDied(
+                "trainer",
+                rule=f"{type(error).__name__}: {words}",
+                remedy="read the trainer's lines in the log",
+            ),
+        )
+        raise
+
+
+def say_error(events: Path, error: YololineError) -> None:
+    """Append an error in its own words."""
+    say(
+        events,
+        event="error",
+        kind=error.kind,
+        value=error.value,
+        rule=error.rule,
+        remedy=error.remedy,
+    )
 
 
 def say(events: Path, **event: Any) -> None:
-    """Append one event; only the first of several ranks speaks."""
-    if int(os.environ.get("RANK", "0")) == 0:
-        with events.open("a") as file:
-            file.write(json.dumps(event) + "\n")
+    """Append one event; whichever of several ranks has one speaks."""
+    with events.open("a") as file:
+        file.write(json.dumps(event) + "\n")
 
 
 if __name__ == "__main__":

@@ -37,13 +37,15 @@ def rule_faults(promotion_rules: dict[str, Any], min_map50: float) -> list[Yolol
     A rule's name is `ap50`, `ap50_95` or `per_class.<class>.<metric>`; its value a minimum, 0..1.
     """
     faults: list[YololineError] = []
-    for name, minimum in {"min_map50": min_map50, **promotion_rules}.items():
-        label = name if name == "min_map50" else f"promotion_rules[{name!r}]"
+    rules = [
+        (f"promotion_rules[{name!r}]", name, minimum) for name, minimum in promotion_rules.items()
+    ]
+    for label, name, minimum in [("min_map50", "ap50", min_map50), *rules]:
         if isinstance(minimum, bool) or not isinstance(minimum, int | float):
             faults.append(_fault(label, minimum, "must be a number", "give a fraction of 1"))
         elif not (math.isfinite(minimum) and 0 <= minimum <= 1):
             faults.append(_fault(label, minimum, "must be 0 to 1", "give a fraction of 1, not %"))
-        if name != "min_map50" and not _known(name):
+        if not _known(name):
             faults.append(
                 _fault(
                     label,
@@ -112,7 +114,8 @@ def _reason(outcome: RuleOutcome) -> str:
     if outcome.value is None:
         return f"{outcome.metric} could not be measured: the test split holds no such object"
     verb = "reaches" if outcome.passed else "misses"
-    return f"{outcome.metric} {outcome.value:.3f} {verb} the minimum {outcome.minimum:.3f}"
+    # As many digits as there are: 0.6999 misses 0.7.
+    return f"{outcome.metric} {outcome.value:.5g} {verb} the minimum {outcome.minimum:.5g}"
 
 
 def _fault(name: str, value: object, rule: str, remedy: str) -> UsageError:

@@ -34,7 +34,7 @@ class OnnxEngine:
             threads: Threads of one inference, 0 for all cores.
 
         Raises:
-            EvaluationError: The file is no ONNX model, or its output has another shape.
+            EvaluationError: The file is no ONNX model, or its input or output has another shape.
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -43,14 +43,15 @@ class OnnxEngine:
             self._session = onnxruntime.InferenceSession(
                 str(model), options, providers=["CPUExecutionProvider"]
             )
+            self._input = self._session.get_inputs()[0].name
+            probe = self.run(np.zeros((1, 3, image_size, image_size), np.float32))
         except Exception as error:  # onnxruntime's exceptions share no public base
             raise EvaluationError(
                 model.name,
-                rule=f"is no model that ONNX Runtime reads ({str(error).splitlines()[0][:200]})",
+                rule=f"is no model that ONNX Runtime runs on a (1, 3, {image_size}, {image_size}) "
+                f"batch ({str(error).splitlines()[0][:200]})",
                 remedy="export it again",
             ) from error
-        self._input = self._session.get_inputs()[0].name
-        probe = self.run(np.zeros((1, 3, image_size, image_size), np.float32))
         self.layout = _layout(probe.shape, class_count)
 
     def run(self, batch: np.ndarray) -> np.ndarray:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import cv2
 import numpy as np
 
 from yololine.inference.preprocess import Letterbox
+
+CANDIDATES_AT_MOST = 30_000
+"""Strongest first; as in ultralytics' own suppression."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +69,12 @@ def detections(
         classes = rows.astype(np.int32)
         cx, cy, w, h = output[:4, anchors]
         boxes = np.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], axis=1)
-        boxes, scores, classes = _suppress(boxes, scores, classes, iou_threshold)
+        kept = _suppress(boxes, scores, classes, iou_threshold, max_detections)
+        boxes, scores, classes = boxes[kept], scores[kept], classes[kept]
     order = np.argsort(-scores, kind="stable")[:max_detections]
     boxes, scores, classes = boxes[order], scores[order], classes[order]
-    boxes = (boxes - [place.left, place.top, place.left, place.top]) / place.scale
+    boxes = boxes - np.array([place.left, place.top] * 2, np.float32)
+    boxes /= np.array([place.scale_x, place.scale_y] * 2, np.float32)
     boxes[:, 0::2] = boxes[:, 0::2].clip(0, place.width)
     boxes[:, 1::2] = boxes[:, 1::2].clip(0, place.height)
     return Detections(
@@ -81,22 +84,30 @@ def detections(
     )
 
 
-CANDIDATES_AT_MOST = 30_000
-
-
 def _suppress(
-    boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, iou_threshold: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Non-maximum suppression within each class."""
-    if len(scores) > CANDIDATES_AT_MOST:
-        strongest = np.argsort(-scores, kind="stable")[:CANDIDATES_AT_MOST]
-        boxes, scores, classes = boxes[strongest], scores[strongest], classes[strongest]
-    if len(scores) == 0:
-        return boxes.reshape(0, 4), scores, classes
-    xywh = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-    suppress: Any = cv2.dnn.NMSBoxesBatched  # its stub knows sequences alone, not arrays
-    kept = suppress(
-        xywh.astype(np.float64), scores.astype(np.float32), classes, 0.0, iou_threshold
-    )
-    index = np.asarray(kept, dtype=np.int64).ravel()
-    return boxes[index], scores[index], classes[index]
+    boxes_xyxy: np.ndarray,
+    scores: np.ndarray,
+    classes: np.ndarray,
+    iou_threshold: float,
+    at_most: int,
+) -> np.ndarray:
+    """Non-maximum suppression within each class: indices of what is kept, best first.
+
+    It stops once enough is kept, so that a model that sees something everywhere takes as long as
+    any other: weaker boxes never change what is kept of stronger ones.
+    """
+    order = np.argsort(-scores, kind="stable")[:CANDIDATES_AT_MOST]
+    x1, y1, x2, y2 = boxes_xyxy[order].T
+    classes, areas = classes[order], (x2 - x1) * (y2 - y1)
+    rest = np.arange(len(order))
+    kept: list[int] = []
+    while len(rest) and len(kept) < at_most:
+        best, rest = rest[0], rest[1:]
+        kept.append(best)
+        width = np.minimum(x2[best], x2[rest]) - np.maximum(x1[best], x1[rest])
+        height = np.minimum(y2[best], y2[rest]) - np.maximum(y1[best], y1[rest])
+        overlap = width.clip(0) * height.clip(0)
+        apart = overlap <= iou_threshold * (areas[best] + areas[rest] - overlap)
+        rest = rest[apart | (classes[rest] != classes[best])]
+    picked: np.ndarray = order[kept]
+    return picked

@@ -14,33 +14,46 @@ PADDING_GREY = 114
 
 
 class Letterbox(NamedTuple):
-    """How one picture lies in the square input: model = image * scale + offset."""
+    """How one picture lies in the square input: input = picture * scale + offset, on each axis."""
 
-    scale: float
-    left: float
-    top: float
+    scale_x: float
+    scale_y: float
+    left: int
+    top: int
     width: int
     height: int
 
 
 def decode_rgb(data: bytes) -> np.ndarray:
-    """Upright RGB pixels, (h, w, 3) uint8, of an encoded picture."""
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    """Upright RGB pixels, (h, w, 3) uint8, of an encoded picture.
+
+    16-bit values are divided by 256, transparency is cut off.
+    """
+    with Image.open(io.BytesIO(data)) as opened:
+        image = ImageOps.exif_transpose(opened)
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion would make everything above 255 white.
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode == "P":
+        # Straight to RGB, a palette's transparent entries would be warned of.
+        image = image.convert("RGBA")
+    return np.asarray(image.convert("RGB"))
 
 
 def letterbox(image_rgb: np.ndarray, size: int) -> tuple[np.ndarray, Letterbox]:
     """Scale a picture (h, w, 3) uint8 into a (size, size, 3) square, centred on grey."""
     height, width = image_rgb.shape[:2]
     scale = min(size / height, size / width)
-    new_width, new_height = round(width * scale), round(height * scale)
+    new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
     if (new_width, new_height) != (width, height):
         image_rgb = cv2.resize(image_rgb, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
     left = round((size - new_width) / 2 - 0.1)
     top = round((size - new_height) / 2 - 0.1)
     square = np.full((size, size, 3), PADDING_GREY, np.uint8)
     square[top : top + new_height, left : left + new_width] = image_rgb
-    return square, Letterbox(scale, left, top, width, height)
+    # Not `scale`: the resized picture is of whole pixels, and so are the boxes found in it.
+    place = Letterbox(new_width / width, new_height / height, left, top, width, height)
+    return square, place
 
 
 def letterbox_batch(images_rgb: list[np.ndarray], size: int) -> tuple[np.ndarray, list[Letterbox]]:

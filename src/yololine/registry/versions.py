@@ -11,6 +11,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from yololine.errors import NotFound, RegistryError, UsageError
 from yololine.frozen import Frozen
 from yololine.storage import FileRef, Store, publish_files
@@ -18,6 +20,8 @@ from yololine.storage import FileRef, Store, publish_files
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """A Kubernetes label's value in lower case: the name becomes an InferenceService's later."""
 VERSION_DIGITS = 12
+ATTEMPTS = 5
+"""How often a version is written while other writers of it come in between."""
 
 
 class Version(Frozen):
@@ -77,12 +81,12 @@ def find_version(store: Store, name: str, key: str) -> Version | None:
 
 
 def read_version(store: Store, name: str, version: str) -> Version | None:
-    """A registered version, None where there is none."""
+    """A registered version, None where there is none, or a damaged manifest says nothing of it."""
     try:
         data = store.read_bytes(f"models/{name}/{version}/manifest.json")
-    except NotFound:
+        return Version.model_validate_json(data)
+    except (NotFound, ValidationError):
         return None
-    return Version.model_validate_json(data)
 
 
 def register(
@@ -98,8 +102,13 @@ def register(
 ) -> Version:
     """Publish a version: its files, then the manifest that makes it one.
 
+    Returns:
+        What is registered in the end: of two runs that register the same version at the same
+        moment, each with a report of its own, that of one of them.
+
     Raises:
-        RegistryError: Another version has the same name but another key.
+        RegistryError: Another version has the same name but another key, or other runs keep
+            registering this one.
         StoreError: The store cannot be written; there is then no version.
     """
     version = version_name(key)
@@ -111,27 +120,46 @@ def register(
             remedy="register under another model_name",
         )
     folder = f"models/{name}/{version}"
-    refs = publish_files(store, [(path, f"{folder}/{file}") for file, path in files.items()])
-    made = Version(
-        name=name,
-        version=version,
-        key=key,
-        promoted=promoted,
-        files=dict(zip(files, refs, strict=True)),
-        class_names=class_names,
-        image_size=image_size,
-        metrics=metrics,
+    for _ in range(ATTEMPTS):
+        refs = publish_files(store, [(path, f"{folder}/{file}") for file, path in files.items()])
+        made = Version(
+            name=name,
+            version=version,
+            key=key,
+            promoted=promoted,
+            files=dict(zip(files, refs, strict=True)),
+            class_names=class_names,
+            image_size=image_size,
+            metrics=metrics,
+        )
+        store.write_bytes(f"{folder}/manifest.json", made.model_dump_json(indent=1).encode())
+        # Files of one writer under the manifest of another would be no version.
+        if whole := find_version(store, name, key):
+            return whole
+    raise RegistryError(
+        f"version {name}@{version}",
+        rule=f"did not verify after {ATTEMPTS} attempts to write it",
+        remedy="run again, with no other run of the same inputs beside it",
     )
-    store.write_bytes(f"{folder}/manifest.json", made.model_dump_json(indent=1).encode())
-    return made
 
 
 def champion(store: Store, name: str) -> Champion | None:
-    """The champion of a model, None where no version was ever promoted."""
+    """The champion of a model, None where no version was ever promoted.
+
+    Raises:
+        RegistryError: The file that names it is damaged.
+    """
+    path = f"models/{name}/champion.json"
     try:
-        return Champion.model_validate_json(store.read_bytes(f"models/{name}/champion.json"))
+        return Champion.model_validate_json(store.read_bytes(path))
     except NotFound:
         return None
+    except ValidationError as error:
+        raise RegistryError(
+            f"{store.uri}/{path}",
+            rule="names no champion: it is damaged",
+            remedy="delete it, and run the training of the version that shall be champion again",
+        ) from error
 
 
 def crown(store: Store, version: Version) -> None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
-_BUDGET_BYTES = 3_400_000
-"""Of all pictures of one page together: as base64 they grow by a third, and a page of more than
-5 MB opens slowly in the pipelines UI."""
+_BUDGET_BYTES = 3_000_000
+"""Of all pictures of one page together. As base64 they grow by a third, tables of eighty classes
+take most of another megabyte, and a page of more than 5 MB opens slowly in the pipelines UI."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 
@@ -49,6 +49,7 @@ _LISTED = 200
 _RESULTS = set(_HEADINGS) - {"preflight", "resolve_source"}
 """Steps whose results a later run can take as they are."""
 _FINISHED = (StepState.DONE, StepState.REUSED)
+_ENDED_EARLY = (StepState.FAILED, StepState.TERMINATED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,14 @@ class Tile:
     name: str
     value: str
     sub: str = ""
+
+
+class NavEntry(NamedTuple):
+    """A link to a section; `mark` is the icon of a step that ended early, or empty."""
+
+    anchor: str
+    label: str
+    mark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,26 +107,21 @@ def render_run_report(
     failure = _failure(state, error, records, run_id) if state in ("failed", "terminated") else None
     provenance = _provenance(records)
     parameters = _parameters(records)
-    nav: list[tuple[str, list[tuple[str, str, str]]]] = [
-        (
-            "Run",
-            [
-                *([("failure", "What happened", state)] if failure else []),
-                *([("notes", "Worth knowing", "")] if notes else []),
-                ("steps", "Steps", ""),
-            ],
-        ),
-        *_nav_groups(sections),
-    ]
-    extra = [
-        *([("parameters", "Parameters", "")] if parameters else []),
-        *([("provenance", "Digests and versions", "")] if provenance else []),
-    ]
-    if extra and nav[-1][0] == "Record":
-        nav[-1][1].extend(extra)
-    elif extra:
-        nav.append(("Record", extra))
-    promoted = _facts(records, "decide_promotion").get("promoted")
+    nav: dict[str, list[NavEntry]] = {"Run": []}
+    if failure:
+        nav["Run"].append(NavEntry("failure", "What happened", state))
+    if notes:
+        nav["Run"].append(NavEntry("notes", "Worth knowing"))
+    nav["Run"].append(NavEntry("steps", "Steps"))
+    for record, heading in sections:
+        group = next((name for name, steps in _GROUPS if record.step in steps), "Record")
+        mark = record.state.value if record.state in _ENDED_EARLY else ""
+        nav.setdefault(group, []).append(NavEntry(record.step, heading, mark))
+    if parameters:
+        nav.setdefault("Record", []).append(NavEntry("parameters", "Parameters"))
+    if provenance:
+        nav.setdefault("Record", []).append(NavEntry("provenance", "Digests and versions"))
+    promoted: bool | None = _facts(records, "decide_promotion").get("promoted")
     return _render(
         "report.html",
         records,
@@ -126,7 +130,7 @@ def render_run_report(
         model_name=model_name,
         state=str(state),
         run_ended=ended,
-        verdict={True: "promoted", False: "held"}.get(promoted) if ended else None,
+        promoted=promoted if ended else None,
         version=_facts(records, "register_model").get("version"),
         started_at=_start(records, run_id),
         tiles=list(_tiles(records, line)),
@@ -172,9 +176,7 @@ def _environment() -> jinja2.Environment:
         # A fact that a record of another version lacks is an empty place, not the end of the page.
         undefined=jinja2.ChainableUndefined,
     )
-    environment.globals.update(
-        LISTED=_LISTED, MISSING=words.MISSING, yololine_version=__version__
-    )
+    environment.globals.update(LISTED=_LISTED, MISSING=words.MISSING, yololine_version=__version__)
     environment.filters.update(
         count=words.count,
         duration=words.duration,
@@ -258,18 +260,6 @@ def _sections(records: Mapping[str, StepRecord]) -> Iterator[tuple[StepRecord, s
             yield record, _heading(step)
 
 
-def _nav_groups(
-    sections: list[tuple[StepRecord, str]],
-) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
-    group_of = {step: group for group, steps in _GROUPS for step in steps}
-    entries: dict[str, list[tuple[str, str, str]]] = {}
-    for record, heading in sections:
-        mark = record.state.value if record.state in (StepState.FAILED, StepState.TERMINATED) else ""
-        group = group_of.get(record.step, "Record")
-        entries.setdefault(group, []).append((record.step, heading, mark))
-    yield from entries.items()
-
-
 def _tiles(records: Mapping[str, StepRecord], line: Timeline) -> Iterator[Tile]:
     scores = _facts(records, "evaluate_detector")
     minimums = {
@@ -279,7 +269,9 @@ def _tiles(records: Mapping[str, StepRecord], line: Timeline) -> Iterator[Tile]:
     for key in ("ap50", "ap50_95"):
         if scores.get(key) is not None:
             least = minimums.get(key)
-            sub = "on the test set" if least is None else f"at least {words.fraction(least, 2)} asked"
+            sub = (
+                "on the test set" if least is None else f"at least {words.fraction(least, 2)} asked"
+            )
             yield Tile(name=words.metric(key), value=words.fraction(scores[key]), sub=sub)
     if scores.get("images") is not None:
         latency = scores.get("latency_ms")

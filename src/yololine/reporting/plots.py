@@ -104,7 +104,12 @@ def line_chart(
     if x_low == x_high:
         x_low, x_high = x_low - 1, x_high + 1
     values = [value for line in kept for value in line.values if value is not None and _ok(value)]
-    y_low, y_high = y_range or _rounded_out(min(values), max(values))
+    y_low, y_high = y_range or (min(values), max(values))
+    if y_low == y_high:
+        y_low, y_high = y_low - 0.5, y_high + 0.5
+    y_step = _step(y_high - y_low, most=5)
+    y_low, y_high = _rounded_out(y_low, y_high, y_step)
+    x_step = max(_step(x_high - x_low, most=6), 1.0)
 
     def place(at: float, value: float) -> tuple[float, float]:
         across = left + (at - x_low) / (x_high - x_low) * (right - left)
@@ -144,12 +149,12 @@ def line_chart(
         y_title=y_title,
         x_ticks=tuple(
             Tick(at=place(value, y_low)[0], label=_label(value))
-            for value in _ticks(x_low, x_high, 6, smallest=1.0)
+            for value in _multiples(x_low, x_high, x_step)
             if x[0] <= value <= x[-1]
         ),
         y_ticks=tuple(
             Tick(at=place(x_low, value)[1], label=_label(value))
-            for value in _ticks(y_low, y_high, 5)
+            for value in _multiples(y_low, y_high, y_step)
         ),
         lines=lines,
         mark=_mark(mark, x, placed, place(mark[0], y_low)[0]) if mark and mark[0] in x else None,
@@ -260,29 +265,23 @@ def precision_recall(
 
 
 def _ok(value: Any) -> bool:
-    return (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    )
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _step(span: float, most: int) -> float:
+def _step(span: float, *, most: int) -> float:
     """1, 2 or 5 times a power of ten, so that `most` of them cover the span."""
     rough = span / most
     power: float = 10.0 ** math.floor(math.log10(rough))
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
 
 
-def _ticks(low: float, high: float, most: int, *, smallest: float = 0.0) -> Iterator[float]:
-    step = max(_step(high - low, most), smallest)
+def _multiples(low: float, high: float, step: float) -> Iterator[float]:
     first = math.ceil(low / step - 1e-9)
     for number in range(first, math.floor(high / step + 1e-9) + 1):
         yield number * step
 
 
-def _rounded_out(low: float, high: float) -> tuple[float, float]:
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    step = _step(high - low, 5)
+def _rounded_out(low: float, high: float, step: float) -> tuple[float, float]:
     return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 from yololine.reporting.words import duration
 from yololine.telemetry.records import STEPS, StepRecord, StepState
@@ -175,7 +176,7 @@ class _Axis:
                 at=self.fraction(before[1]) + self._gap / 2 / self._shown,
                 label=duration((after[0] - before[1]).total_seconds()),
             )
-            for before, after in zip(self._spans, self._spans[1:], strict=False)
+            for before, after in pairwise(self._spans)
         )
         self.paused_seconds = (
             (self._spans[-1][1] - self._spans[0][0]).total_seconds() - self.length

@@ -14,10 +14,12 @@ _GAP = "\N{NO-BREAK SPACE}"
 
 
 def duration(seconds: Any) -> str:
-    """`0.4 s`, `42 s`, `2 min 14 s`, `3 h 5 min`, `2 d 4 h`."""
+    """`30 ms`, `0.4 s`, `42 s`, `2 min 14 s`, `3 h 5 min`, `2 d 4 h`."""
     value = _finite(seconds)
     if value is None:
         return MISSING
+    if 0 < value < 0.0995:
+        return f"{value * 1000:.0f}{_GAP}ms"
     if value < 9.95:
         return f"{max(value, 0):.{0 if value.is_integer() else 1}f}{_GAP}s"
     whole = round(value)

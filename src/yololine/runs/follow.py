@@ -52,7 +52,8 @@ class FollowedJournal:
         """
         try:
             self._read()
-            begun = {self._logs.step} if self._logs.step else set()
+            # The step that was being started when the run was told to stop did not run at all.
+            begun = {self._logs.step} if self._logs.step and not stopped_by else set()
             for step in sorted(begun | self._logs.failed | set(self._records)):
                 self._complete(step, stopped_by=stopped_by)
         except StoreError as error:

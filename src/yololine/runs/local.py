@@ -36,8 +36,8 @@ from yololine.telemetry.orphans import (
 from yololine.telemetry.records import STEPS, StepState
 
 RUN_ID_VARIABLE = "YOLOLINE_RUN_ID"
-GRACE_SECONDS = 10.0
-"""How long a step may take to save what it has when it is told to stop."""
+GRACE_SECONDS = 30.0
+"""How long a step may take to save what it has when it is told to stop: what a pod has, too."""
 
 _DRAW_SECONDS = 0.25
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -94,11 +94,13 @@ def run_locally(
         screen = Screen(stop)
         try:
             _watch(process, journal, view, screen, stop)
+        except BaseException:
+            screen.tell(view.close)
+            raise
         finally:
             end_processes(process, scratch / _LOCK)
             # Not for ever: a process that shed session and environment may still hold the pipe.
             logs.join(timeout=5)
-            screen.tell(view.close)
         notes = journal.complete(stop.signal)
         state = RunState.SUCCEEDED
         if process.returncode:

@@ -195,7 +195,7 @@ def _converted(parameter: Parameter, value: Any, *, where: str) -> Any:
     if parameter.type is ParameterType.STRING:
         remedy = "put it in quotes"
     raise UsageError(
-        where, rule=f"{_WANTED[parameter.type]} is wanted, this is {_kind(value)}", remedy=remedy
+        where, rule=f"{_WANTED[parameter.type]} is wanted, this is {_kind(number)}", remedy=remedy
     )
 
 

@@ -16,6 +16,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from yololine.runs.facts import fact, result
 from yololine.runs.outcome import Run, RunOutcome, RunState
 from yololine.telemetry.records import STEPS, EpochProgress, StepRecord, StepState, now
 
@@ -110,15 +111,17 @@ class LiveView(View):
                 below.append(_training(record.progress, self._clock.left_seconds(record)))
         if self._said:
             below.append(Padding(Text(self._said, "yellow"), (1, 0, 0, 1)))
+        # The cursor rests on an empty line, where the terminal may write its ^C.
+        below.append(Text())
         # What does not fit is cut at the bottom, so rows make way for the progress; not at the end,
         # when what is printed may scroll.
-        room = self.console.height - 1 - 3 * len(below)
+        room = self.console.height - 3 * len(below)
         steps = self._run.steps if ended else _fitting(self._run.steps, records, max(room, 1))
         self._live.update(Group(self._table(steps, records, ended=ended), *below), refresh=True)
 
     def _table(self, steps: tuple[str, ...], records: Records, *, ended: bool) -> Table:
-        table = Table.grid(padding=(0, 1), pad_edge=True)
-        table.add_column(width=1)
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True, min_width=1)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, justify="right", min_width=7)
@@ -150,26 +153,26 @@ class PlainView(View):
 
     def show(self, records: Records) -> None:
         for step, record in records.items():
+            before = self._shown.get(step)
+            self._shown[step] = record.state
+            if before is None and record.state is StepState.RUNNING:
+                self._line(f"{step} running")
             if record.progress and record.progress.epoch > self._epochs.get(step, 0):
                 self._epochs[step] = record.progress.epoch
                 self._line(f"{step} {_epoch(record.progress, self._clock.left_seconds(record))}")
-            if record.state is self._shown.get(step, StepState.WAITING):
-                continue
-            self._shown[step] = record.state
-            if record.state in _ENDED:
+            if record.state in _ENDED and record.state is not before:
                 told = fact(record)
                 self._line(
                     f"{step} {record.state} in {duration(record.seconds)}"
                     + (f": {told}" if told else "")
                 )
-            else:
-                self._line(f"{step} {record.state}")
 
     def say(self, sentence: str) -> None:
         self._line(sentence)
 
     def end(self, outcome: RunOutcome) -> None:
         self.show(outcome.records)
+        self.console.print()
         super().end(outcome)
 
     def close(self) -> None:
@@ -209,29 +212,6 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def fact(record: StepRecord) -> str:
-    """The one thing worth knowing of a step, in a few words."""
-    if record.error:
-        return f"{record.error.kind}: {record.error.message}".splitlines()[0]
-    if record.state is StepState.RUNNING:
-        return ""
-    if record.state is StepState.REUSED and record.made_in_run:
-        return f"from {record.made_in_run}"
-    return _result(record) or (record.digest or record.key)[:12]
-
-
-def _result(record: StepRecord) -> str:
-    """What a step found out, empty for those that make something."""
-    facts = record.facts
-    if record.step == "evaluate_detector" and facts.get("ap50") is not None:
-        return f"AP50 {facts['ap50']:.3f}"
-    if record.step == "decide_promotion" and "promoted" in facts:
-        return "promoted" if facts["promoted"] else "not promoted"
-    if record.step == "register_model" and "version" in facts:
-        return f"{facts.get('name', '')} {facts['version']}".strip()
-    return ""
-
-
 def summary(outcome: RunOutcome) -> Text:
     """What to know at the end; why a run failed is the caller's to say."""
     rows = [("run", f"{outcome.run.run_id} {outcome.state} in {duration(outcome.seconds)}")]
@@ -245,18 +225,18 @@ def summary(outcome: RunOutcome) -> Text:
         reasons = [str(reason) for reason in promotion.facts.get("reasons") or ()]
         if promotion.facts.get("promoted") is False:
             rows += [("note", f"not promoted: {reason}") for reason in reasons]
-    if (model := outcome.records.get("register_model")) and "version" in model.facts:
-        parts = [f"{model.facts.get('name', '')} {model.facts['version']}".strip()]
-        parts += [
-            _result(outcome.records[step])
+    model = outcome.records.get("register_model")
+    if model and (registered := result(model)):
+        judged = (
+            result(outcome.records[step])
             for step in ("evaluate_detector", "decide_promotion")
             if step in outcome.records
-        ]
-        rows.append(("model", ", ".join(part for part in parts if part)))
+        )
+        rows.append(("model", ", ".join(filter(None, (registered, *judged)))))
         rows.append(("", str(model.facts.get("uri", ""))))
     rows.append(("report", outcome.report))
     rows.append(("logs", str(outcome.run.logs)))
-    text = Text("\n")
+    text = Text()
     for name, told in rows:
         if told:
             text.append(f"{name:7} ", "dim")

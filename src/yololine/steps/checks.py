@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from yololine.dataset.augmentation import load_policy
+from yololine.dataset.policies import builtin_policies, read_policy
 from yololine.dataset.sources import SourceFormat
 from yololine.detector.architectures import check_architecture
 from yololine.detector.config import config_faults
@@ -132,10 +132,19 @@ def _check_parameters(checks: _Checks, p: dict[str, Any]) -> None:
     ):
         if not 0 <= int(p["augmentation_copies"]) <= MAX_COPIES:
             raise _fault(p, "augmentation_copies", f"must be 0 to {MAX_COPIES}", "use 1 or so")
-        load_policy(p["augmentation_policy"])
+        _check_policy(p["augmentation_policy"])
     checks.add("promotion rules", rule_faults(p["promotion_rules"], p["min_map50"]))
     checks.add("limits", list(_limit_faults(p)))
     checks.add("pod", list(_pod_faults(p)), f"{p['gpu_count']} x {p['gpu_type']}")
+
+
+def _check_policy(name: str) -> None:
+    read_policy(name)
+    if name not in builtin_policies():
+        # Only for a policy of the user's own: Albumentations takes seconds to import.
+        from yololine.dataset.augmentation import load_policy
+
+        load_policy(name)
 
 
 def _fraction_faults(p: dict[str, Any]) -> Iterator[YololineError]:

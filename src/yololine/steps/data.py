@@ -17,6 +17,7 @@ from yololine.dataset.manifest import (
     SplitManifest,
     TestSetManifest,
 )
+from yololine.dataset.policies import read_policy
 from yololine.dataset.schema import read_index
 from yololine.dataset.sources import SourceListing, diff_listings, list_source
 from yololine.dataset.splitting import read_table, write_table
@@ -34,7 +35,7 @@ from yololine.steps.perform import (
     running,
     write_page,
 )
-from yololine.storage import Store, fetch_files, open_store, publish_files
+from yololine.storage import Store, fetch_files, open_store, publish_files, sha256_bytes
 from yololine.telemetry.records import StepState
 
 NAMED_CHANGES = 20
@@ -258,9 +259,6 @@ def augment_dataset(
         augmentation_copies: Copies per train image, 0 to 20.
         seed: Another seed gives other copies.
     """
-    # Here, and not above: Albumentations brings torch where that is installed, and takes seconds.
-    from yololine.dataset.augmentation import augment, load_policy
-
     given = read_manifest(split_path, SplitManifest)
     copies = int(augmentation_copies)
     with running(
@@ -276,11 +274,15 @@ def augment_dataset(
         },
         packages=("albumentations", "opencv-python-headless", "numpy", "pyarrow"),
     ) as step:
-        policy = load_policy(augmentation_policy)
         # The file's content, not its name, shapes the result.
-        config = {"policy": policy.sha256, "copies": copies, "seed": int(seed)}
+        sha256 = sha256_bytes(read_policy(augmentation_policy))
+        config = {"policy": sha256, "copies": copies, "seed": int(seed)}
 
         def make(scratch: Path) -> Made:
+            # Not above: Albumentations brings torch where that is installed, and takes seconds.
+            from yololine.dataset.augmentation import augment, load_policy
+
+            policy = load_policy(augmentation_policy)
             assignments = split_assignments(step.store, given, scratch)
             shards = fetch_shards(step.store, given.dataset.shards, scratch / "dataset")
             made = augment(
@@ -292,7 +294,7 @@ def augment_dataset(
                     digest=made.digest,
                     split_digest=given.digest,
                     policy=augmentation_policy,
-                    policy_sha256=policy.sha256,
+                    policy_sha256=sha256,
                     copies=copies,
                     class_names=given.dataset.class_names,
                     shards=refs,
@@ -307,7 +309,9 @@ def augment_dataset(
                     "images": made.images,
                     "objects_per_class": made.objects_per_class,
                     "transforms": list(policy.transform_names),
-                    "examples": [{"exhibit": n, "caption": n} for n in made.exhibits],
+                    "examples": [
+                        {"exhibit": name, "caption": "before and after"} for name in made.exhibits
+                    ],
                 },
                 exhibits=made.exhibits,
             )

@@ -402,7 +402,7 @@ def _example(row: Row, found: Detections, class_names: tuple[str, ...]) -> bytes
         xyxy(row.boxes_xywh),
         colours=[class_colour(int(c)) for c in row.categories],
         labels=[class_names[int(c)] for c in row.categories],
-        max_width=400,
+        max_width=480,
     )
     prediction = draw_boxes(
         image,
@@ -412,6 +412,6 @@ def _example(row: Row, found: Detections, class_names: tuple[str, ...]) -> bytes
             f"{class_names[int(c)]} {s:.2f}"
             for c, s in zip(found.class_ids, found.scores, strict=True)
         ],
-        max_width=400,
+        max_width=480,
     )
     return to_jpeg(side_by_side(truth, prediction))

@@ -17,6 +17,8 @@ from yololine.storage import Store, open_store
 from yololine.telemetry.journal import read_run
 from yololine.telemetry.records import STEPS, ErrorRecord, StepRecord, StepState
 
+GOES_ON = "Retry this run in Kubeflow Pipelines, or start it again with the same parameters"
+"""What goes on from a run that did not succeed, where no command line started it."""
 STATES = {
     "COMPLETE": "succeeded",  # a backend's word
     "SUCCEEDED": "succeeded",  # kfp.local's
@@ -49,7 +51,7 @@ def report_run(report: str, *, store_uri: str, model_name: str, state: str) -> N
         beside=report,
         parameters={"model_name": model_name, "state": state},
     ) as step:
-        page = _page(step.store, run_id, model_name, word, "")
+        page = _page(step.store, run_id, model_name, word, GOES_ON)
         _keep(step.store, run_id, page)
         write_text(report, page)
 

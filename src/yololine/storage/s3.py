@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 import os
+import random
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +22,7 @@ from minio.datatypes import Object
 from minio.error import MinioException
 from minio.helpers import check_bucket_name
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProtocolError
 
 from yololine.errors import IntegrityError, NotFound, StoreRefused, UsageError
 from yololine.storage.base import (
@@ -41,6 +44,9 @@ PART_BYTES = 64 << 20
 """Larger objects are sent in parts of this size. A part is held in memory by each thread that
 uploads, so THREADS of them bound what publishing takes."""
 _MAX_PARTS = 10_000  # S3's own limit
+_FRUITLESS_ATTEMPTS = 5
+_REQUIRED = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+_OPTIONAL = ("AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION")
 
 
 class S3Store(Store):
@@ -66,17 +72,8 @@ class S3Store(Store):
         bucket, prefix = _bucket_and_prefix(uri)
         endpoint = find_endpoint(environ)
         # Stripped, for a secret made with `echo` ends in a newline.
-        access_key = environ.get("AWS_ACCESS_KEY_ID", "").strip()
-        secret_key = environ.get("AWS_SECRET_ACCESS_KEY", "").strip()
-        missing = [
-            name
-            for name, value in (
-                ("AWS_ACCESS_KEY_ID", access_key),
-                ("AWS_SECRET_ACCESS_KEY", secret_key),
-            )
-            if not value
-        ]
-        if missing:
+        given = {name: environ.get(name, "").strip() for name in _REQUIRED + _OPTIONAL}
+        if missing := [name for name in _REQUIRED if not given[name]]:
             raise StoreRefused(
                 f"s3://{bucket}/{prefix}".rstrip("/"),
                 rule=f"{' and '.join(missing)} not set, and {endpoint} answers nobody without",
@@ -84,13 +81,13 @@ class S3Store(Store):
             )
         try:
             client = Minio(
-                endpoint.host,
-                access_key=access_key,
-                secret_key=secret_key,
-                session_token=environ.get("AWS_SESSION_TOKEN", "").strip() or None,
+                endpoint=endpoint.host,
+                access_key=given["AWS_ACCESS_KEY_ID"],
+                secret_key=given["AWS_SECRET_ACCESS_KEY"],
+                session_token=given["AWS_SESSION_TOKEN"] or None,
                 secure=endpoint.secure,
                 # Without one, the bucket itself is asked for it.
-                region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or None,
+                region=given["AWS_REGION"] or given["AWS_DEFAULT_REGION"] or None,
                 http_client=S3Http(connections=THREADS, ca_file=_ca_file(environ)),
             )
         except ValueError as error:
@@ -100,32 +97,29 @@ class S3Store(Store):
         return cls(client, endpoint, bucket=bucket, prefix=prefix)
 
     def chunks(self, path: str) -> Iterator[bytes]:
-        position = 0
-        version = ""
-        while True:
-            arrived = position
+        position, size_bytes, version, fruitless = 0, -1, "", 0
+        while position != size_bytes:
+            before = position
+            # Opening it is repeated, where that helps, by S3Http.
             with self._in_words(path), closing(self._object(path, position, version)) as response:
-                version = response.headers.get("ETag", "")
-                length = response.headers.get("Content-Length")
                 try:
+                    if size_bytes < 0:
+                        size_bytes, version = _announced(response)
+                    elif response.status != HTTPStatus.PARTIAL_CONTENT:
+                        raise ProtocolError("the rest was asked for, and all was answered")
                     # As stored: an object's Content-Encoding is its owner's business.
                     for chunk in response.stream(CHUNK_BYTES, decode_content=False):
                         position += len(chunk)
                         yield chunk
+                    response.release_conn()
+                    if position != size_bytes:
+                        raise ProtocolError("ended early")
                 except TRANSIENT:
-                    # The connection broke: go on from here, as long as each one brings something.
-                    if position == arrived:
+                    # Go on from where the connection broke; in vain only so many times in a row.
+                    fruitless = 0 if position > before else fruitless + 1
+                    if fruitless == _FRUITLESS_ATTEMPTS:
                         raise
-                    continue
-                response.release_conn()
-            if length is not None and position - arrived != int(length):
-                raise IntegrityError(
-                    f"{self.uri}/{path}",
-                    rule=f"{position - arrived} bytes arrived of {length} announced",
-                    remedy="run again; if it persists, look at what stands between here and "
-                    f"{self._endpoint}",
-                )
-            return
+                    time.sleep(random.uniform(0, 0.1 * 2**fruitless))
 
     def write_bytes(self, path: str, data: bytes) -> None:
         self._put(path, BytesIO(data), size_bytes=len(data), sha256=sha256_bytes(data))
@@ -138,7 +132,9 @@ class S3Store(Store):
     def size_bytes(self, path: str) -> int | None:
         try:
             with self._in_words(path):
-                return self._client.stat_object(self._bucket, self._key(path)).size
+                return self._client.stat_object(
+                    bucket_name=self._bucket, object_name=self._key(path)
+                ).size
         except NotFound:
             return None
 
@@ -152,26 +148,27 @@ class S3Store(Store):
 
     def delete(self, path: str) -> None:
         with self._in_words(path):
-            self._client.remove_object(self._bucket, self._key(path))
+            self._client.remove_object(bucket_name=self._bucket, object_name=self._key(path))
 
     def _key(self, path: str) -> str:
         return self._root + safe_path(path)
 
     def _object(self, path: str, position: int, version: str) -> BaseHTTPResponse:
         return self._client.get_object(
-            self._bucket,
-            self._key(path),
+            bucket_name=self._bucket,
+            object_name=self._key(path),
             offset=position,
+            # Another version's rest would not fit.
             request_headers={"If-Match": version} if version else None,
         )
 
     def _put(self, path: str, stream: BinaryIO, *, size_bytes: int, sha256: str) -> None:
         with self._in_words(path):
             written = self._client.put_object(
-                self._bucket,
-                self._key(path),
-                stream,
-                size_bytes,
+                bucket_name=self._bucket,
+                object_name=self._key(path),
+                data=stream,
+                length=size_bytes,
                 metadata={"x-amz-meta-sha256": sha256},
                 part_size=max(PART_BYTES, -(-size_bytes // _MAX_PARTS)),
                 # transfer already sends THREADS files side by side.
@@ -189,7 +186,9 @@ class S3Store(Store):
         top = prefix.rstrip("/")
         above = f"{self._key(top)}/" if top else self._root
         with self._in_words(prefix):
-            for found in self._client.list_objects(self._bucket, prefix=above, recursive=True):
+            for found in self._client.list_objects(
+                bucket_name=self._bucket, prefix=above, recursive=True
+            ):
                 key = found.object_name or ""
                 # Consoles mark an empty folder with an object whose name ends in a slash.
                 if not key.endswith("/") and not is_hidden(key.removeprefix(above)):
@@ -204,6 +203,15 @@ class S3Store(Store):
             raise s3_in_words(
                 error, f"{self.uri}/{path}".rstrip("/"), self._endpoint, bucket=self._bucket
             ) from error
+
+
+def _announced(response: BaseHTTPResponse) -> tuple[int, str]:
+    """Size in bytes and version of an object whose content follows."""
+    try:
+        return int(response.headers["Content-Length"]), response.headers["ETag"]
+    except (KeyError, ValueError) as error:
+        # A connection that breaks within the headers looks like an answer with fewer of them.
+        raise ProtocolError("the headers are incomplete") from error
 
 
 def _bucket_and_prefix(uri: str) -> tuple[str, str]:
@@ -238,7 +246,7 @@ def _bucket_and_prefix(uri: str) -> tuple[str, str]:
 
 def _ca_file(environ: Mapping[str, str]) -> str:
     for variable in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):
-        if file := environ.get(variable):
+        if file := environ.get(variable, "").strip():
             try:
                 ssl.create_default_context(cafile=file)
             except OSError as error:  # an SSLError is one

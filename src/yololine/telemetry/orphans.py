@@ -90,6 +90,30 @@ def kill_run_processes(lock: Path, *, timeout_seconds: float = 5.0) -> bool:
     return True
 
 
+def kill_strays(lock: Path) -> None:
+    """Kill the processes of a run that do not descend from this one: their parents have died."""
+    parents = _parents()
+    for pid in run_processes(lock):
+        ancestor = pid
+        while ancestor > 1 and ancestor != os.getpid():
+            ancestor = parents.get(ancestor, 0)
+        if ancestor != os.getpid():
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _parents() -> dict[int, int]:
+    """Pid -> parent's pid, of every process."""
+    parents = {}
+    for entry in _PROC.glob("[0-9]*"):
+        with suppress(OSError):
+            # pid (name) state parent ...; the name may hold anything, brackets too
+            parents[int(entry.name)] = int(
+                (entry / "stat").read_bytes().rpartition(b")")[2].split()[1]
+            )
+    return parents
+
+
 def _kill_when_over(lock: Path) -> None:
     # A missing file: the run was over before this process came to look.
     with suppress(OSError), lock.open() as file:

@@ -1,0 +1,45 @@
+"""Augmentation policies as files, read without Albumentations (which takes seconds to import)."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from yololine.errors import DatasetError, StoreError
+from yololine.storage.base import open_store
+
+NO_POLICY = "none"
+
+
+def builtin_policies() -> tuple[str, ...]:
+    """Names that `load_policy` knows without a file."""
+    folder = files("yololine.dataset") / "policies"
+    found = (Path(item.name) for item in folder.iterdir())
+    return (NO_POLICY, *sorted(path.stem for path in found if path.suffix == ".yaml"))
+
+
+def read_policy(name: str) -> bytes:
+    """A policy's YAML: of a built-in one by its name, else of the path or URI; empty for none.
+
+    Raises:
+        DatasetError: The name is not known, or the file cannot be read.
+    """
+    if name == NO_POLICY:
+        return b""
+    if "/" not in name and not name.endswith((".yaml", ".yml")):
+        if name not in builtin_policies():
+            raise DatasetError(
+                f"augmentation policy {name!r}",
+                rule="is not known",
+                remedy=f"use {', '.join(builtin_policies())}, or the path of a YAML file",
+            )
+        return (files("yololine.dataset") / "policies" / f"{name}.yaml").read_bytes()
+    folder, _, file = name.rpartition("/")
+    try:
+        return open_store(folder or ".").read_bytes(file)
+    except StoreError as error:
+        raise DatasetError(
+            f"augmentation policy {name}",
+            rule=f"cannot be read: {error.rule}",
+            remedy=error.remedy,
+        ) from error

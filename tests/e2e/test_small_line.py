@@ -1,0 +1,285 @@
+"""The compiled line on a small source: made once, reused, taken up again, refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import MinioServer
+from tests.e2e.line import MADE, REUSED, Line, command, run_ids, run_line, source_of
+from yololine import pipeline_package
+from yololine.registry.versions import champion, read_version
+from yololine.storage import open_store
+from yololine.telemetry.journal import read_run
+from yololine.telemetry.records import STEPS, StepState
+
+pytestmark = pytest.mark.e2e
+
+KEPT = (
+    "clean_dataset",
+    "split_dataset",
+    "augment_dataset",
+    "prepare_weights",
+    "build_test_set",
+)
+"""What more epochs do not touch."""
+LEARNT = ("train_detector", "export_detector", "evaluate_detector", "decide_promotion")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Parameters of a line that takes seconds."""
+    folder = tmp_path_factory.mktemp("line")
+    return {
+        "source_uri": source_of(folder / "source"),
+        "store_uri": str(folder / "store"),
+        "model_name": "steel-sheet",
+        "image_size": 64,
+        "epochs": 2,
+        "batch_size": 8,
+        "max_dropped_fraction": 0.5,
+        "min_map50": 0.0,
+        "gpu_count": "0",
+    }
+
+
+@pytest.fixture(scope="module")
+def first(small: dict[str, Any]) -> Line:
+    """The first run; every test here builds on it."""
+    return run_line(**small)
+
+
+def test_first_run_makes_every_step(first: Line) -> None:
+    assert first.exit_code == 0, first.output
+    assert set(first.records) == set(STEPS)
+    assert first.states() == MADE
+    assert "Traceback" not in first.output
+
+
+def test_every_source_file_is_accounted_for(first: Line, small: dict[str, Any]) -> None:
+    files = first.records["clean_dataset"].facts["files"]
+    there = sum(path.is_file() for path in Path(small["source_uri"]).rglob("*"))
+    assert files["total"] == there
+    assert files["kept"] + files["dropped"] + files["ignored"] == there
+
+
+def test_version_holds_model_metrics_and_lineage(first: Line, small: dict[str, Any]) -> None:
+    store = open_store(small["store_uri"])
+    version = read_version(store, "steel-sheet", first.version)
+    assert version
+    assert set(version.files) == {
+        "model.onnx",
+        "weights.pt",
+        "metrics.json",
+        "lineage.json",
+        "report.html",
+    }
+    assert all(store.verified(ref) for ref in version.files.values())
+    metrics = json.loads(store.read_bytes(f"{version.folder}/metrics.json"))
+    assert {"ap50", "ap50_95", "per_class"} <= set(metrics)
+    lineage = json.loads(store.read_bytes(f"{version.folder}/lineage.json"))
+    assert lineage["source_digest"] == first.records["resolve_source"].digest
+    assert lineage["dataset_digest"] == first.records["clean_dataset"].digest
+    behind = set(STEPS) - {"preflight", "resolve_source", "report_run"}
+    assert set(lineage["steps"]) == behind
+    crowned = champion(store, "steel-sheet")
+    assert crowned
+    assert crowned.version == first.version
+
+
+def test_same_run_again_makes_nothing(first: Line, small: dict[str, Any]) -> None:
+    again = run_line(**small)
+    assert again.exit_code == 0, again.output
+    assert again.states(*KEPT, *LEARNT, "register_model") == REUSED
+    assert again.records["train_detector"].made_in_run == first.run_id
+    assert again.version == first.version
+    for step in (*KEPT, *LEARNT):
+        assert again.records[step].digest == first.records[step].digest
+        assert again.records[step].key == first.records[step].key
+    assert "unchanged" in again.records["resolve_source"].notes[0]
+
+
+def test_one_more_epoch_starts_at_the_training(first: Line, small: dict[str, Any]) -> None:
+    more = run_line(**small | {"epochs": 3})
+    assert more.exit_code == 0, more.output
+    assert more.states(*KEPT) == REUSED
+    assert more.states(*LEARNT) == MADE
+    assert more.version != first.version
+    assert len(more.records["train_detector"].facts["curves"]) == 3
+
+
+def test_one_image_more_is_a_new_dataset_and_said(
+    first: Line, small: dict[str, Any], tmp_path: Path
+) -> None:
+    source = Path(small["source_uri"])
+    name = sorted((source / "images").glob("*.jpg"))[3].stem
+    added = source_of(tmp_path / "other", seed=8)
+    picture = sorted((Path(added) / "images").glob("*.jpg"))[5]
+    shutil.copy(picture, source / "images" / f"{name}-added.jpg")
+    shutil.copy(
+        Path(added) / "labels" / f"{picture.stem}.txt", source / "labels" / f"{name}-added.txt"
+    )
+    grown = run_line(**small)
+    assert grown.exit_code == 0, grown.output
+    source_record, dataset = grown.records["resolve_source"], grown.records["clean_dataset"]
+    assert source_record.digest != first.records["resolve_source"].digest
+    assert dataset.digest != first.records["clean_dataset"].digest
+    assert "2 files added" in source_record.notes[0]
+    assert f"New dataset {dataset.digest[:12]}" in dataset.notes[-1]
+    assert "2 files added" in grown.output
+    assert grown.states(*LEARNT) == MADE
+
+
+def test_killed_in_training_goes_on_from_the_last_epoch(small: dict[str, Any]) -> None:
+    parameters = small | {"epochs": 12, "seed": 5}
+    store = open_store(small["store_uri"])
+    before = set(run_ids(small["store_uri"]))
+    line = subprocess.Popen(
+        command(**parameters), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    finished = 0
+    deadline = time.monotonic() + 300
+    while finished < 3:
+        assert line.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+        for run_id in set(run_ids(small["store_uri"])) - before:
+            record = read_run(store, run_id).get("train_detector")
+            finished = record.progress.epoch if record and record.progress else 0
+    line.send_signal(signal.SIGKILL)
+    line.wait()
+    for _ in range(100):
+        if not _trainers():
+            break
+        time.sleep(0.1)
+    assert not _trainers()
+
+    resumed = run_line(**parameters)
+    assert resumed.exit_code == 0, resumed.output
+    training = resumed.records["train_detector"]
+    assert 3 <= training.facts["resumed_from_epoch"] < 12
+    assert [e["epoch"] for e in training.facts["curves"]] == list(range(1, 13))
+    assert any("Went on after epoch" in note for note in training.notes)
+
+
+def _trainers() -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if "yololine.detector.worker" in words:
+            found.append(words)
+    return found
+
+
+def test_a_damaged_result_is_made_again(small: dict[str, Any], first: Line) -> None:
+    """What does not verify is not there."""
+    key = first.records["export_detector"].key
+    onnx = Path(small["store_uri"]) / "results" / "export_detector" / key / "model.onnx"
+    content = bytearray(onnx.read_bytes())
+    content[len(content) // 2] ^= 1
+    onnx.write_bytes(content)
+    parameters = small | {"source_uri": str(_restored(Path(small["source_uri"])))}
+    again = run_line(**parameters)
+    assert again.exit_code == 0, again.output
+    assert again.states("train_detector") == REUSED
+    assert again.states("export_detector") == MADE
+    assert again.version == first.version
+
+
+def _restored(source: Path) -> Path:
+    for path in source.rglob("*-added.*"):
+        path.unlink()
+    return source
+
+
+def test_faults_are_told_together_and_nothing_is_made(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    refused = run_line(
+        **small
+        | {
+            "store_uri": str(tmp_path / "store"),
+            "epochs": 0,
+            "image_size": 100,
+            "architecture": "yolo11q",
+            "val_fraction": 0.6,
+            "test_fraction": 0.5,
+        }
+    )
+    assert refused.exit_code == 1
+    for words in ("epochs=0", "image_size=100", "'yolo11q'", "did you mean", "nothing to train on"):
+        assert words in refused.output
+    assert "Traceback" not in refused.output
+    assert set(refused.records) == {"preflight", "report_run"}
+    assert "image_size=100" in refused.report
+
+
+def test_yaml_runs_under_plain_kfp_local(
+    first: Line, small: dict[str, Any], tmp_path: Path
+) -> None:
+    """As from a notebook: no command of ours around it, and so no environment of ours."""
+    program = textwrap.dedent(
+        f"""
+        import warnings
+        from kfp import components, local
+        warnings.simplefilter("ignore")
+        local.init(local.SubprocessRunner(use_venv=False), pipeline_root={str(tmp_path)!r})
+        line = components.load_component_from_file({pipeline_package("training")!r})
+        line(**{small!r})
+        """
+    )
+    before = set(run_ids(small["store_uri"]))
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("YOLOLINE_RUN")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, env=clean
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run_id,) = set(run_ids(small["store_uri"])) - before
+    records = read_run(open_store(small["store_uri"]), run_id)
+    assert set(records) == set(STEPS)
+    assert records["register_model"].state is StepState.REUSED
+    assert records["register_model"].facts["version"] == first.version
+    pages = {path.parent.name: path for path in tmp_path.rglob("report")}
+    assert set(pages) == {step.replace("_", "-") for step in STEPS}
+    assert all(page.read_text().lstrip().startswith("<!doctype html>") for page in pages.values())
+
+
+@pytest.mark.server
+def test_line_on_minio_is_the_line_on_a_folder(
+    first: Line, small: dict[str, Any], minio_server: MinioServer, tmp_path: Path
+) -> None:
+    bucket = minio_server.make_bucket()
+    source = Path(source_of(tmp_path / "source"))
+    for path in source.rglob("*"):
+        if path.is_file():
+            name = f"raw/{path.relative_to(source).as_posix()}"
+            minio_server.client.fput_object(
+                bucket_name=bucket, object_name=name, file_path=str(path)
+            )
+    environ = minio_server.environ
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        there = run_line(
+            **small | {"source_uri": f"s3://{bucket}/raw", "store_uri": f"s3://{bucket}/line"}
+        )
+        assert there.exit_code == 0, there.output
+        assert there.states(*KEPT, *LEARNT) == MADE
+        assert "steel-sheet" in there.report
+    assert there.records["resolve_source"].digest == first.records["resolve_source"].digest
+    assert there.version == first.version
+    secrets = (minio_server.access_key, minio_server.secret_key)
+    assert not any(secret in there.output for secret in secrets)

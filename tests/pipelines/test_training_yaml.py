@@ -1,0 +1,270 @@
+"""What a cluster reads: facts of the compiled training pipeline."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import yololine
+from pipelines.compile import compiled_text
+from yololine.telemetry.records import STEPS
+
+NEEDED = {"source_uri", "model_name"}
+DEFAULTS: dict[str, Any] = {
+    "source_format": "auto",
+    "store_uri": "s3://mlpipeline/yololine",
+    "architecture": "yolo11n",
+    "weights_uri": "",
+    "weights_sha256": "",
+    "augmentation_policy": "standard",
+    "augmentation_copies": 1,
+    "max_dropped_fraction": 0.25,
+    "val_fraction": 0.15,
+    "test_fraction": 0.15,
+    "seed": 0,
+    "epochs": 100,
+    "image_size": 640,
+    "batch_size": 16,
+    "train_options": {},
+    "train_retries": 2,
+    "train_retry_wait_seconds": 300,
+    "min_map50": 0.5,
+    "promotion_rules": {},
+    "train_image": f"yololine/train:{yololine.__version__}",
+    "gpu_type": "nvidia.com/gpu",
+    "gpu_count": "1",
+    "node_selector": {},
+    "tolerations": [],
+    "cpu": "4",
+    "memory": "16Gi",
+    "store_secret": "mlpipeline-minio-artifact",
+    "store_config": "yololine-store",
+}
+PLACEHOLDER = re.compile(r"\{\{\$\.inputs\.parameters\['([^']+)'\]\}\}")
+
+
+@pytest.fixture(scope="module")
+def documents() -> tuple[dict[str, Any], dict[str, Any]]:
+    text = Path(yololine.pipeline_package("training")).read_text(encoding="utf-8")
+    pipeline, platform = yaml.safe_load_all(text)
+    return pipeline, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+@pytest.fixture(scope="module")
+def pipeline(documents: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
+    return documents[0]
+
+
+@pytest.fixture(scope="module")
+def pods(documents: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
+    """Step -> what Kubernetes is told of its pod."""
+    return {name.removeprefix("exec-").replace("-", "_"): pod for name, pod in documents[1].items()}
+
+
+@pytest.fixture(scope="module")
+def tasks(pipeline: dict[str, Any]) -> dict[str, Any]:
+    """Step -> its task, wherever in the groups it is."""
+    return {
+        name.replace("-", "_"): task
+        for _, dag in _graphs(pipeline)
+        for name, task in dag["tasks"].items()
+        if _executor(pipeline, task)
+    }
+
+
+def _graphs(pipeline: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each group: the component that it is, and its graph."""
+    for component in (pipeline["root"], *pipeline["components"].values()):
+        if "dag" in component:
+            yield component, component["dag"]
+
+
+def _executor(pipeline: dict[str, Any], task: dict[str, Any]) -> dict[str, Any] | None:
+    component = pipeline["components"][task["componentRef"]["name"]]
+    label = component.get("executorLabel")
+    executors: dict[str, Any] = pipeline["deploymentSpec"]["executors"]
+    return executors[label]["container"] if label else None
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+
+
+def test_committed_yaml_is_what_the_compiler_writes() -> None:
+    committed = Path(yololine.pipeline_package("training")).read_text(encoding="utf-8")
+    assert committed == compiled_text("training")
+
+
+def test_only_two_parameters_have_to_be_typed(pipeline: dict[str, Any]) -> None:
+    parameters = pipeline["root"]["inputDefinitions"]["parameters"]
+    assert {name for name, p in parameters.items() if not p.get("isOptional")} == NEEDED
+    assert {n: p["defaultValue"] for n, p in parameters.items() if "defaultValue" in p} == DEFAULTS
+
+
+def test_every_parameter_is_described(pipeline: dict[str, Any]) -> None:
+    parameters = pipeline["root"]["inputDefinitions"]["parameters"]
+    assert not [name for name, p in parameters.items() if len(p.get("description", "")) < 10]
+
+
+def test_the_line_is_whole(tasks: dict[str, Any], pods: dict[str, Any]) -> None:
+    assert set(tasks) == set(pods) == set(STEPS)
+
+
+def test_parameters_reach_every_group(pipeline: dict[str, Any]) -> None:
+    """Kfp 2.17 does not carry all of them: a backend then fails where kfp.local is content."""
+    for group, dag in _graphs(pipeline):
+        given = group.get("inputDefinitions", {}).get("parameters", {})
+        for name, task in dag["tasks"].items():
+            taken = task.get("inputs", {}).get("parameters", {})
+            for source in taken.values():
+                if "componentInputParameter" in source:
+                    assert source["componentInputParameter"] in given, name
+            for text in _strings([s.get("runtimeValue") for s in taken.values()]):
+                for wanted in PLACEHOLDER.findall(text):
+                    assert wanted in taken, f"{name} uses {wanted} and is not given it"
+
+
+def test_executors_are_given_what_they_name(
+    pipeline: dict[str, Any], tasks: dict[str, Any], pods: dict[str, Any]
+) -> None:
+    for step, task in tasks.items():
+        taken = task.get("inputs", {}).get("parameters", {})
+        container = _executor(pipeline, task) or {}
+        settings = [container.get("resources", {}), container["image"]]
+        for text in _strings(settings):
+            for wanted in PLACEHOLDER.findall(text):
+                assert wanted in taken, f"{step} names {wanted}"
+        for text in _strings(pods[step]):
+            if text.startswith("pipelinechannel--"):
+                assert text in _parameters_around(pipeline, step), f"{step}'s pod names {text}"
+
+
+def _parameters_around(pipeline: dict[str, Any], step: str) -> dict[str, Any]:
+    task_name = step.replace("_", "-")
+    for group, dag in _graphs(pipeline):
+        if task_name in dag["tasks"]:
+            given: dict[str, Any] = group["inputDefinitions"]["parameters"]
+            return {f"pipelinechannel--{n.removeprefix('pipelinechannel--')}": n for n in given}
+    raise AssertionError(step)
+
+
+def test_training_takes_its_resources_from_the_run(
+    pipeline: dict[str, Any], tasks: dict[str, Any], pods: dict[str, Any]
+) -> None:
+    container = _executor(pipeline, tasks["train_detector"])
+    assert container
+
+    def parameter(name: str) -> str:
+        return f"{{{{$.inputs.parameters['pipelinechannel--{name}']}}}}"
+
+    resources = container["resources"]
+    assert resources["accelerator"] == {
+        "resourceType": parameter("gpu_type"),
+        "resourceCount": parameter("gpu_count"),
+    }
+    assert resources["resourceCpuLimit"] == parameter("cpu")
+    assert resources["resourceMemoryLimit"] == parameter("memory")
+    assert container["image"] == parameter("train_image")
+    pod = pods["train_detector"]
+    assert pod["nodeSelector"]["nodeSelectorJson"] == {
+        "componentInputParameter": "pipelinechannel--node_selector"
+    }
+    assert pod["tolerations"] == [
+        {"tolerationJson": {"componentInputParameter": "pipelinechannel--tolerations"}}
+    ]
+    # The driver reads these with GetStringValue: a number compiles and gives no limit at all.
+    types = pipeline["root"]["inputDefinitions"]["parameters"]
+    for name in ("gpu_type", "gpu_count", "cpu", "memory"):
+        assert types[name]["parameterType"] == "STRING"
+
+
+def test_training_has_shared_memory(pods: dict[str, Any]) -> None:
+    mounts = {m["mountPath"]: m for m in pods["train_detector"]["emptyDirMounts"]}
+    assert mounts["/dev/shm"]["medium"] == "Memory"
+
+
+def test_training_is_repeated_twice_after_five_minutes(tasks: dict[str, Any]) -> None:
+    """For a lost pod by KFP, for a failing process by the step itself."""
+    policy = tasks["train_detector"]["retryPolicy"]
+    assert (policy["maxRetryCount"], policy["backoffDuration"], policy["backoffFactor"]) == (
+        2,
+        "300s",
+        1,
+    )
+    taken = tasks["train_detector"]["inputs"]["parameters"]
+    for name in ("train_retries", "train_retry_wait_seconds"):
+        assert taken[name] == {"componentInputParameter": f"pipelinechannel--{name}"}
+    assert "retryPolicy" not in tasks["preflight"]
+
+
+def test_every_step_runs_as_user_1000(pods: dict[str, Any]) -> None:
+    for step, pod in pods.items():
+        assert pod["securityContext"] == {"runAsUser": "1000", "runAsNonRoot": True}, step
+
+
+def test_every_step_has_the_store_by_secret_alone(
+    pods: dict[str, Any], pipeline: dict[str, Any]
+) -> None:
+    for step, pod in pods.items():
+        (secret,) = pod["secretAsEnv"]
+        assert secret["secretNameParameter"]["componentInputParameter"].endswith("store_secret")
+        assert {m["envVar"] for m in secret["keyToEnv"]} == {
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+        }, step
+        (config,) = pod["configMapAsEnv"]
+        assert config["optional"], step
+    names = " ".join(pipeline["root"]["inputDefinitions"]["parameters"]).lower()
+    assert not re.search(r"password|token|access_?key|secret_?key", names)
+
+
+def test_scoring_waits_for_training_and_the_test_set_does_not(tasks: dict[str, Any]) -> None:
+    def behind(step: str) -> set[str]:
+        found: set[str] = set()
+        pending = [step]
+        while pending:
+            for name in tasks[pending.pop()].get("dependentTasks", []):
+                upstream = name.replace("-", "_")
+                if upstream not in found:
+                    found.add(upstream)
+                    pending.append(upstream)
+        return found
+
+    assert behind("build_test_set").isdisjoint({"augment_dataset", "train_detector"})
+    assert "build_test_set" not in behind("train_detector") | behind("augment_dataset")
+    assert {"build_test_set", "train_detector"} <= behind("evaluate_detector")
+    assert behind("register_model") == set(STEPS) - {"register_model", "report_run"}
+
+
+def test_what_must_not_be_cached_is_not(tasks: dict[str, Any]) -> None:
+    uncached = {s for s, t in tasks.items() if not t.get("cachingOptions", {}).get("enableCache")}
+    assert uncached == {"preflight", "resolve_source", "register_model", "report_run"}
+
+
+def test_no_run_id_in_a_cached_steps_inputs(tasks: dict[str, Any], pods: dict[str, Any]) -> None:
+    """It would be part of the cache's key, and the GPU would run each night."""
+    for step, task in tasks.items():
+        assert "pipeline_job" not in json.dumps(task), step
+        (run_id,) = pods[step]["fieldPathAsEnv"]
+        assert run_id == {
+            "name": "YOLOLINE_RUN_ID",
+            "fieldPath": "metadata.labels['pipeline/runid']",
+        }
+
+
+def test_the_report_is_the_exit_handler(tasks: dict[str, Any], pipeline: dict[str, Any]) -> None:
+    assert tasks["report_run"]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    assert "report-run" in pipeline["root"]["dag"]["tasks"]
