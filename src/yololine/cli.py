@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from yololine import __version__, _compiled_folder, pipeline_package
 from yololine.errors import YololineError
 
 if TYPE_CHECKING:
+    from yololine.runs.outcome import RunOutcome
     from yololine.runs.package import Package, Parameter
 
 _PARAMETERS_FILE = "parameters_file"
@@ -32,7 +34,7 @@ class _Pipelines(click.Group):
         return pipeline_command(Path(pipeline_package(cmd_name)))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="%(version)s")
 def cli() -> None:
     """Retrain an industrial object detector as one auditable, resumable pipeline run."""
@@ -82,7 +84,7 @@ def pipeline_command(file: Path) -> click.Command:
                 ["--parameters", _PARAMETERS_FILE],
                 type=click.Path(path_type=Path, dir_okay=False),
                 metavar="FILE.yaml",
-                help="Parameters by their names, one a line; options go before it.",
+                help="Parameters by their names, one a line; options win over it.",
             ),
             # Those that must be given come first.
             *map(_option, sorted(package.parameters, key=lambda p: not p.required)),
@@ -130,16 +132,24 @@ def _run(
         defaults=local_defaults(),
     )
     outcome = run_locally(package, arguments, view=choose_view(Console()), command=command)
+    # Where the terminal was closed there is nobody to tell, and the exit code is right all the same.
+    with suppress(OSError):
+        _say_how_to_go_on(outcome)
+    return outcome.exit_code
+
+
+def _say_how_to_go_on(outcome: RunOutcome) -> None:
     if failure := outcome.failure:
         error = failure.error
         said = error.message
-        if error.remedy not in said:
+        if "\n" not in said and error.remedy not in said:
             said += f"; {error.remedy}"
         click.echo(f"error: {failure.step or 'the run'}: {said}", err=True)
         click.echo(f"log: {failure.log}", err=True)
     if outcome.exit_code:
-        click.echo(f"The same command goes on from what is done:\n  {command}", err=True)
-    return outcome.exit_code
+        once = "Once that is mended, the" if outcome.failure else "The"
+        told = f"{once} same command goes on from what is done:\n  {outcome.run.command}"
+        click.echo(told, err=True)
 
 
 def main(command: click.Command = cli) -> None:

@@ -186,7 +186,7 @@ def test_a_hostile_file_is_refused_and_nothing_of_it_runs(
     marker, file = tmp_path / "marker", tmp_path / "given.pt"
     hide(file, _Touch(marker, way))
     before = set(tmp_path.iterdir())
-    with pytest.raises(WeightsError, match="given.pt: is not a readable detector"):
+    with pytest.raises(WeightsError, match=r"given\.pt: is not a readable detector"):
         from_file(file, sha256=sha256_file(file), architecture="yolo11n", out=tmp_path / "out.pt")
     assert set(tmp_path.iterdir()) == before
 

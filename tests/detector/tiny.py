@@ -19,14 +19,37 @@ SIDE = 64
 
 
 def untrained(architecture: str, out: Path, *, class_count: int = 2, seed: int = 0) -> Path:
-    """A detector with random weights, saved as ultralytics saves it."""
+    """A detector with random weights that sees things everywhere, saved as ultralytics saves it.
+
+    Its own random weights let no picture through: every output would be the bias of the last layer.
+    """
     from ultralytics.nn.tasks import DetectionModel
 
     torch.manual_seed(seed)
     model = DetectionModel(f"{architecture}.yaml", nc=class_count, verbose=False)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d) and module.weight.requires_grad:
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    model.eval()
+    head = model.model[-1]
+    for name in ("cv2", "cv3", "one2one_cv2", "one2one_cv3"):
+        for branch in getattr(head, name, None) or ():
+            _spread_output(model, branch[-1])
     model.names = {i: f"class {i}" for i in range(class_count)}
     save_model(model, out)
     return out
+
+
+def _spread_output(model: Any, last: torch.nn.Conv2d) -> None:
+    """Scale a head's last layer so that its output is of the order of 1 around 0."""
+    seen: list[torch.Tensor] = []
+    hook = last.register_forward_hook(lambda _module, _given, made: seen.append(made))
+    noise = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        last.bias.zero_()
+        model(noise)
+        hook.remove()
+        last.weight /= seen[0].std() + 1e-6
 
 
 def save_model(model: Any, out: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -52,7 +51,7 @@ def command(**parameters: object) -> list[str]:
     return [sys.executable, "-m", "yololine", "run", "training", *options]
 
 
-def run_line(environ: dict[str, str] | None = None, **parameters: object) -> Line:
+def run_line(cwd: Path | None = None, **parameters: object) -> Line:
     """Run the line to its end."""
     before = set(run_ids(str(parameters["store_uri"])))
     done = subprocess.run(
@@ -60,7 +59,7 @@ def run_line(environ: dict[str, str] | None = None, **parameters: object) -> Lin
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, **(environ or {})},
+        cwd=cwd,
     )
     store_uri = str(parameters["store_uri"])
     new = [run_id for run_id in run_ids(store_uri) if run_id not in before]

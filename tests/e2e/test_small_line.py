@@ -273,9 +273,8 @@ def test_line_on_minio_is_the_line_on_a_folder(
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environ.items():
             patch.setenv(name, value)
-        there = run_line(
-            **small | {"source_uri": f"s3://{bucket}/raw", "store_uri": f"s3://{bucket}/line"}
-        )
+        uris = {"source_uri": f"s3://{bucket}/raw", "store_uri": f"s3://{bucket}/line"}
+        there = run_line(cwd=tmp_path, **small | uris)
         assert there.exit_code == 0, there.output
         assert there.states(*KEPT, *LEARNT) == MADE
         assert "steel-sheet" in there.report

@@ -66,13 +66,14 @@ class Command:
             text=True,
         )
 
-    def processes(self) -> list[str]:
-        """Command lines of all that is alive of it."""
-        found = []
+    def processes(self) -> dict[int, str]:
+        """All that is alive of it: pid -> command line."""
+        found = {}
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 if self._mark.encode() in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                    line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found[int(entry.name)] = line
             except OSError:
                 continue
         return found
@@ -83,4 +84,4 @@ def command(fake_package: Path, tmp_path: Path) -> Iterator[Command]:
     """The command in an empty folder; a process that is left behind fails the test."""
     made = Command(fake_package, tmp_path)
     yield made
-    assert made.processes() == []
+    assert made.processes() == {}

@@ -23,6 +23,7 @@ from yololine.telemetry.journal import read_run
 from yololine.telemetry.records import StepRecord, StepState
 
 if TYPE_CHECKING:
+    from tests.conftest import MinioServer
     from tests.runs.conftest import Command
 
 pytestmark = pytest.mark.skipif(
@@ -110,13 +111,13 @@ def test_a_failing_step_is_quoted(command: Command, mishap: str, told: str) -> N
     assert _records(command)["train_detector"].state is StepState.FAILED
 
 
-def test_ctrl_c_lets_the_step_save_and_the_next_run_goes_on(command: Command) -> None:
+def test_ctrl_c_lets_the_step_save_what_it_has(command: Command) -> None:
     process = command.start("--epochs", "500")
     _wait_until(lambda: _in_training(command))
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     assert process.returncode == 128 + signal.SIGINT
-    assert command.processes() == []
+    assert command.processes() == {}
     folder = _run_folder(command)
     assert (command.store / "saved").read_bytes() == b"on SIGTERM"
     assert "Stopping: " in out
@@ -131,12 +132,6 @@ def test_ctrl_c_lets_the_step_save_and_the_next_run_goes_on(command: Command) ->
     assert "report_run" not in records
     assert "\nsaved\n" in (folder / "logs" / "train_detector.log").read_text()
     assert _scratch(command) == []
-
-    again = command.run("--epochs", str(int((command.store / "checkpoint").read_text()) + 1))
-    assert again.returncode == 0
-    assert _run_folder(command) != folder
-    assert f"resolve_source reused in 0.0 s: from {folder.name}" in again.stdout
-    assert not _records(command)["train_detector"].key.startswith("0 epochs")
 
 
 def test_ctrl_c_again_kills_a_step_that_will_not_stop(command: Command) -> None:
@@ -159,12 +154,8 @@ def test_ctrl_c_again_kills_a_step_that_will_not_stop(command: Command) -> None:
 def test_a_killed_runner_is_a_failed_run(command: Command) -> None:
     process = command.start("--epochs", "500")
     _wait_until(lambda: _in_training(command))
-    runner = subprocess.run(
-        ["pgrep", "-f", f"yololine.runs.embedded {_run_folder(command)}"],
-        capture_output=True,
-        check=True,
-    )
-    os.kill(int(runner.stdout), signal.SIGKILL)
+    (runner,) = (pid for pid, line in command.processes().items() if "runs.embedded" in line)
+    os.kill(runner, signal.SIGKILL)
     out, err = process.communicate()
     assert process.returncode == 1
     assert "error: train_detector: its process ended without a word in the journal" in err
@@ -177,11 +168,14 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_run_goes_on(command: Co
     assert len(command.processes()) > 3
     process.kill()
     process.communicate()
-    _wait_until(lambda: command.processes() == [])
+    _wait_until(lambda: command.processes() == {})
     assert _scratch(command)
+    killed = _run_folder(command)
 
     again = command.run("--epochs", str(int((command.store / "checkpoint").read_text()) + 1))
     assert again.returncode == 0
+    assert _run_folder(command) != killed
+    assert f"resolve_source reused in 0.0 s: 5ca1ab1e5ca1, from {killed.name}" in again.stdout
     assert not _records(command)["train_detector"].key.startswith("0 epochs")
     # What the killed run had under way on the disk goes with the next one.
     assert _scratch(command) == []
@@ -190,30 +184,29 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_run_goes_on(command: Co
 def test_a_terminal_gets_a_table_and_its_ctrl_c_reaches_the_supervisor_alone(
     command: Command,
 ) -> None:
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", _AS_LEADER, *command.argv, "--epochs", "500"],
-        cwd=command.folder,
-        env={**command.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"},
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-    )
-    os.close(slave)
-    screen = _read_until(master, "mAP50 ")
-    os.write(master, b"\x03")
-    screen += _read_until(master, None)
-    os.close(master)
+    process, terminal = _in_a_terminal(command)
+    screen = _read_until(terminal, "mAP50 ")
+    os.write(terminal, b"\x03")
+    screen += _read_until(terminal, None)
+    os.close(terminal)
     assert process.wait() == 128 + signal.SIGINT
-    assert command.processes() == []
+    assert command.processes() == {}
     assert "\x1b[" in screen
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen)
     assert re.search(r"train_detector +running", plain)
     assert re.search(r"epoch \d+/500", plain)
-    assert re.search(r"■ train_detector +terminated", plain)
-    assert re.search(r"· report_run +not run", plain)
+    assert re.search(r"■ +train_detector +terminated", plain)
+    assert re.search(r"· +report_run +not run", plain)
     assert (command.store / "saved").exists()
+
+
+def test_a_closed_terminal_stops_the_run(command: Command) -> None:
+    process, terminal = _in_a_terminal(command)
+    _read_until(terminal, "mAP50 ")
+    os.close(terminal)
+    assert process.wait() == 128 + signal.SIGHUP
+    assert (command.store / "saved").exists()
+    assert (_run_folder(command) / "report.html").exists()
 
 
 def test_a_closed_pipe_stops_the_run(command: Command) -> None:
@@ -236,12 +229,39 @@ def test_a_store_that_cannot_be_written_is_told_before_anything_starts(command: 
     assert "Traceback" not in refused.stderr
 
 
-# Makes the terminal the process's own, so that its ^C is a signal.
-_AS_LEADER = """
+def test_a_bucket_as_store_leaves_logs_and_artifacts_here(
+    command: Command, minio_server: MinioServer
+) -> None:
+    bucket = minio_server.make_bucket()
+    command.environ |= minio_server.environ
+    done = command.run("--store-uri", f"s3://{bucket}/line")
+    assert done.returncode == 0, done.stderr
+    (folder,) = (command.folder / "yololine-runs").iterdir()
+    assert (folder / "logs" / "train_detector.log").exists()
+    assert f"report  s3://{bucket}/line/runs/{folder.name}/report.html" in done.stdout
+    assert re.search(r"train_detector done in ", done.stdout)
+
+
+def _in_a_terminal(command: Command) -> tuple[subprocess.Popen[bytes], int]:
+    """The command, training without end, and its terminal's other side."""
+    terminal, inside = pty.openpty()
+    # Makes the terminal the process's own, so that its ^C is a signal.
+    program = """
 import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *command.argv, "--epochs", "500"],
+        cwd=command.folder,
+        env={**command.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"},
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+    )
+    os.close(inside)
+    return process, terminal
 
 
 def _read_until(terminal: int, text: str | None) -> str:

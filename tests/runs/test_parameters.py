@@ -7,7 +7,7 @@ import pytest
 
 from yololine.errors import Faults, UsageError
 from yololine.runs.package import Parameter, ParameterType
-from yololine.runs.parameters import local_defaults, merge, option_name
+from yololine.runs.parameters import local_defaults, merge, option_name, with_absolute_paths
 
 INTEGER, NUMBER, STRING, BOOLEAN, LIST, STRUCT = (
     ParameterType.INTEGER,
@@ -165,3 +165,26 @@ def test_the_store_is_here_unless_the_environment_names_one(
     assert local_defaults() == {"store_uri": "yololine-store"}
     monkeypatch.setenv("YOLOLINE_STORE", "s3://bucket")
     assert local_defaults() == {"store_uri": "s3://bucket"}
+
+
+def test_paths_are_made_to_mean_the_same_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/worker")
+    (tmp_path / "policy.yaml").touch()
+    assert with_absolute_paths(
+        {"source_uri": "raw", "store_uri": "~/store", "augmentation_policy": "policy.yaml"}
+    ) == {
+        "source_uri": f"{tmp_path}/raw",
+        "store_uri": "/home/worker/store",
+        "augmentation_policy": f"{tmp_path}/policy.yaml",
+    }
+    unchanged = {
+        "source_uri": "s3://bucket/raw",
+        "store_uri": "file:///store",
+        "augmentation_policy": "standard",
+        "weights_uri": "",
+        "epochs": 3,
+    }
+    assert with_absolute_paths(unchanged) == unchanged

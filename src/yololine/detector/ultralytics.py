@@ -23,6 +23,7 @@ os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="yololine-ultralytics-")
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,8 @@ def load_weights_safely(path: Path) -> LoadedWeights:
     try:
         checkpoint, _ = torch_safe_load(path, safe_only=True)
         model = checkpoint.get("ema") or checkpoint.get("model")
-        if isinstance(model, DetectionModel):
+        # Models of segmentation, pose and others are its subclasses.
+        if type(model) is DetectionModel:
             return LoadedWeights(model)
     except Exception as error:  # whatever a hostile or broken file provokes is one refusal
         raise WeightsError(
@@ -189,6 +191,7 @@ def train(
     _Trainer.start_state = (
         torch.load(start_state, map_location="cpu", weights_only=True) if start_state else None
     )
+    _Trainer.transferred_tensors = 0
     trainer = _Trainer(overrides=overrides)
     started = [time.monotonic()]
 
@@ -356,7 +359,10 @@ def export_onnx(weights: Path, destination: Path, *, image_size: int) -> None:
                 "mode": "export",
             }
         )
-        exported = Path(exporter(model=model))
+        with warnings.catch_warnings():
+            # ultralytics decides which of torch's two exporters is used; the older one says its age.
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            exported = Path(exporter(model=model))
         proto = onnx.load(exported)
     # The moment of export would give equal models different bytes.
     kept = [entry for entry in proto.metadata_props if entry.key != "date"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
-import time
+import threading
+from contextlib import suppress
 
-from yololine.errors import StoreError
+from yololine.errors import YololineError
 from yololine.runs.logs import RunLogs
 from yololine.runs.outcome import Failure, Run
 from yololine.storage.base import Store
@@ -13,36 +14,29 @@ from yololine.storage.local import LocalStore
 from yololine.telemetry.journal import read_record, write_record
 from yololine.telemetry.records import ErrorRecord, StepRecord, StepState, now
 
+_FOLDER_PAUSE_SECONDS = 0.25
 _S3_PAUSE_SECONDS = 1.0
 _FINAL = {StepState.DONE, StepState.REUSED}
 
 
 class FollowedJournal:
-    """The records of a run by step, in the order of the line."""
+    """The records of a run by step, in the order of the line.
+
+    They are read in a thread of their own: a store that does not answer is asked patiently, and
+    the terminal and Ctrl-C must not wait for that.
+    """
 
     def __init__(self, store: Store, run: Run, logs: RunLogs) -> None:
         self._store, self._run, self._logs = store, run, logs
-        self._pause_seconds = 0.0 if isinstance(store, LocalStore) else _S3_PAUSE_SECONDS
-        self._read_at = float("-inf")
         self._records: dict[str, StepRecord] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="journal", daemon=True)
+        self._thread.start()
 
     @property
     def records(self) -> dict[str, StepRecord]:
         """As last read."""
         return {step: self._records[step] for step in self._run.steps if step in self._records}
-
-    def refresh(self) -> None:
-        """Read again what may have changed; a store that does not answer now is asked later."""
-        if time.monotonic() - self._read_at < self._pause_seconds:
-            return
-        try:
-            self._read()
-            # Right away, so that the exit handler's report has it too.
-            for step in sorted(self._logs.failed):
-                self._complete(step, stopped_by=None)
-        except StoreError:
-            pass
-        self._read_at = time.monotonic()
 
     def complete(self, stopped_by: signal.Signals | None) -> list[str]:
         """Read for the last time, and end every record whose process could not.
@@ -50,13 +44,15 @@ class FollowedJournal:
         Returns:
             What went wrong with that, in sentences.
         """
+        self._over.set()
+        self._thread.join()
         try:
             self._read()
             # The step that was being started when the run was told to stop did not run at all.
             begun = {self._logs.step} if self._logs.step and not stopped_by else set()
             for step in sorted(begun | self._logs.failed | set(self._records)):
                 self._complete(step, stopped_by=stopped_by)
-        except StoreError as error:
+        except YololineError as error:
             return [f"the run's records are not complete: {error}"]
         return []
 
@@ -67,6 +63,15 @@ class FollowedJournal:
                 return Failure(step=step, error=record.error, log=self._logs.path(step))
         error = ErrorRecord(kind="RunError", message=self._logs.last_line() or "it said nothing")
         return Failure(step="", error=error, log=self._logs.path())
+
+    def _follow(self) -> None:
+        local = isinstance(self._store, LocalStore)
+        while not self._over.wait(_FOLDER_PAUSE_SECONDS if local else _S3_PAUSE_SECONDS):
+            with suppress(YololineError):
+                self._read()
+                # Right away, so that the exit handler's report has it too.
+                for step in sorted(self._logs.failed):
+                    self._complete(step, stopped_by=None)
 
     def _read(self) -> None:
         for step in self._run.steps:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from yololine.errors import RunError
 from yololine.runs.follow import FollowedJournal
 from yololine.runs.logs import RunLogs
 from yololine.runs.outcome import Run, RunOutcome, RunState
 from yololine.runs.package import Package
+from yololine.runs.parameters import with_absolute_paths
 from yololine.runs.stopping import Screen, StopRequests, ask_to_stop, end_processes
 from yololine.runs.view import View
 from yololine.storage.base import Store, open_store
@@ -40,27 +41,12 @@ GRACE_SECONDS = 30.0
 """How long a step may take to save what it has when it is told to stop: what a pod has, too."""
 
 _DRAW_SECONDS = 0.25
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _SCRATCH_PREFIX = "yololine-"
 _LOCK = "lock"
 
 
-class ReportWriter(Protocol):
-    """Renders a run's report from its journal."""
-
-    def __call__(
-        self, *, store_uri: str, run_id: str, model_name: str, state: str, hint: str
-    ) -> object:
-        """Returns the report's path or URI."""
-
-
 def run_locally(
-    package: Package,
-    arguments: Mapping[str, Any],
-    *,
-    view: View,
-    command: str,
-    write_report: ReportWriter | None = None,
+    package: Package, arguments: Mapping[str, Any], *, view: View, command: str
 ) -> RunOutcome:
     """Run a pipeline under kfp.local to its end, or until SIGINT, SIGTERM or SIGHUP.
 
@@ -72,44 +58,41 @@ def run_locally(
         arguments: A value for each of its parameters.
         view: Told what happens.
         command: What the user entered; it goes on from where this run ends.
-        write_report: In place of `yololine.steps.report_run_from_journal`.
 
     Raises:
         RunError: There is no place for the run's logs.
         StoreError: The store cannot be written. Whatever goes wrong after that is in the outcome.
     """
-    arguments = _with_absolute_paths(arguments)
+    arguments = with_absolute_paths(arguments)
     store = open_store(arguments["store_uri"])
     store.check_writable()
     run = _new_run(package, store, command)
     began = time.monotonic()
-    with StopRequests() as stop, _scratch() as scratch:
-        _make_folder(run)
-        view.begin(run)
-        process = _start(package, arguments, run, scratch)
-        assert process.stdout
-        logs = RunLogs(process.stdout, run.logs)
-        logs.start()
-        journal = FollowedJournal(store, run, logs)
-        screen = Screen(stop)
-        try:
-            _watch(process, journal, view, screen, stop)
-        except BaseException:
-            screen.tell(view.close)
-            raise
-        finally:
-            end_processes(process, scratch / _LOCK)
+    try:
+        with StopRequests() as stop, _scratch() as scratch:
+            screen = Screen(stop)
+            job = _prepare(package, arguments, run, scratch)
+            view.begin(run)
+            process = _start(job, run, scratch)
+            try:
+                assert process.stdout
+                logs = RunLogs(process.stdout, run.logs)
+                journal = FollowedJournal(store, run, logs)
+                stopped_by = _watch(process, journal, view, screen, stop)
+            finally:
+                end_processes(process, scratch / _LOCK)
             # Not for ever: a process that shed session and environment may still hold the pipe.
             logs.join(timeout=5)
-        notes = journal.complete(stop.signal)
+        # From here on Ctrl-C is Ctrl-C again: nothing runs that it could leave behind.
         state = RunState.SUCCEEDED
         if process.returncode:
-            state = RunState.TERMINATED if stop.signal else RunState.FAILED
-        report = _report(store, run, journal, arguments, state, notes, write_report)
+            state = RunState.TERMINATED if stopped_by else RunState.FAILED
+        notes = journal.complete(stopped_by)
+        report = _report(store, run, journal, arguments, state, notes)
         outcome = RunOutcome(
             run=run,
             state=state,
-            exit_code=_exit_code(state, stop),
+            exit_code=_exit_code(state, stopped_by),
             seconds=time.monotonic() - began,
             records=journal.records,
             failure=journal.failure() if state is RunState.FAILED else None,
@@ -117,6 +100,9 @@ def run_locally(
             notes=tuple(notes),
         )
         screen.tell(lambda: view.end(outcome))
+    finally:
+        with suppress(OSError, SystemExit):
+            view.close()
     return outcome
 
 
@@ -126,43 +112,47 @@ def _watch(
     view: View,
     screen: Screen,
     stop: StopRequests,
-) -> None:
-    """Show the run until its process has ended, or has had its time to stop."""
+) -> signal.Signals | None:
+    """Show the run until it has ended, or has had its time to stop; return what stopped it."""
     deadline = float("inf")
-    while True:
-        try:
+    asked: signal.Signals | None = None
+    while not (stop.at_once or time.monotonic() > deadline):
+        with suppress(subprocess.TimeoutExpired):
             process.wait(_DRAW_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
-        else:
-            return
-        journal.refresh()
+            break
         screen.tell(lambda: view.show(journal.records))
-        if stop.signal and deadline == float("inf"):
+        if stop.signal and not asked:
+            asked = stop.signal
             deadline = time.monotonic() + GRACE_SECONDS
             ask_to_stop(process)
             screen.tell(
                 lambda: view.say("Stopping: the running step saves what it has. Ctrl-C kills it.")
             )
-        if stop.at_once or time.monotonic() > deadline:
-            return
+    return asked
 
 
-def _start(
-    package: Package, arguments: Mapping[str, Any], run: Run, scratch: Path
-) -> subprocess.Popen[bytes]:
+def _prepare(package: Package, arguments: Mapping[str, Any], run: Run, scratch: Path) -> Path:
+    """Make the run's folders, and the file that tells the runner what to do."""
     job = run.folder / "job.json"
-    job.write_text(
-        json.dumps(
-            {
-                "package": str(package.path),
-                "arguments": arguments,
-                "pipeline_root": str(run.folder / "artifacts"),
-                "workspace_root": str(scratch / "workspace"),
-            },
-            indent=1,
-        )
-    )
+    told = {
+        "package": str(package.path),
+        "arguments": arguments,
+        "pipeline_root": str(run.folder / "artifacts"),
+        "workspace_root": str(scratch / "workspace"),
+    }
+    try:
+        run.logs.mkdir(parents=True)
+        job.write_text(json.dumps(told, indent=1))
+    except OSError as error:
+        raise RunError(
+            run.folder,
+            rule=f"cannot take the run's logs and artifacts ({error.strerror})",
+            remedy="start the run in a folder you can write",
+        ) from error
+    return job
+
+
+def _start(job: Path, run: Run, scratch: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "yololine.runs.embedded", str(job)],
         stdin=subprocess.DEVNULL,
@@ -199,20 +189,9 @@ def _new_run(package: Package, store: Store, command: str) -> Run:
     )
 
 
-def _make_folder(run: Run) -> None:
-    try:
-        run.folder.mkdir(parents=True)
-    except OSError as error:
-        raise RunError(
-            run.folder,
-            rule=f"cannot be made for logs and artifacts ({error.strerror})",
-            remedy="start the run in a folder you can write",
-        ) from error
-
-
-def _exit_code(state: RunState, stop: StopRequests) -> int:
-    if state is RunState.TERMINATED and stop.signal:
-        return 128 + stop.signal
+def _exit_code(state: RunState, stopped_by: signal.Signals | None) -> int:
+    if state is RunState.TERMINATED and stopped_by:
+        return 128 + stopped_by
     return 0 if state is RunState.SUCCEEDED else 1
 
 
@@ -224,28 +203,16 @@ def _scratch() -> Iterator[Path]:
     has 107 characters at most, and on a disk that knows locks.
     """
     for lock in Path(tempfile.gettempdir()).glob(f"{_SCRATCH_PREFIX}*/{_LOCK}"):
-        if lock.parent.stat().st_uid == os.getuid() and is_abandoned(lock):
-            kill_run_processes(lock)
-            shutil.rmtree(lock.parent, ignore_errors=True)
+        # Another run may end, or clear up, at this moment.
+        with suppress(FileNotFoundError):
+            if lock.parent.stat().st_uid == os.getuid() and is_abandoned(lock):
+                kill_run_processes(lock)
+                shutil.rmtree(lock.parent, ignore_errors=True)
     with (
         tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, ignore_cleanup_errors=True) as folder,
         held_run_lock(Path(folder, _LOCK)),
     ):
         yield Path(folder)
-
-
-def _with_absolute_paths(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments as they mean the same in any working folder."""
-    given = dict(arguments)
-    for name in ("source_uri", "store_uri", "weights_uri", "augmentation_policy"):
-        value = given.get(name)
-        if not isinstance(value, str) or not value or _SCHEME.match(value):
-            continue
-        path = Path(value).expanduser().absolute()
-        # The others may be a name: of an architecture, of a policy that comes with yololine.
-        if name in {"source_uri", "store_uri"} or path.exists():
-            given[name] = str(path)
-    return given
 
 
 def _absolute_search_path(search_path: str) -> str:
@@ -261,7 +228,6 @@ def _report(
     arguments: Mapping[str, Any],
     state: RunState,
     notes: list[str],
-    write_report: ReportWriter | None,
 ) -> str:
     """Where the report is; written here unless the pipeline's exit handler came to it."""
     handler = journal.records.get("report_run")
@@ -269,27 +235,19 @@ def _report(
     try:
         if handler and handler.state is StepState.DONE and store.exists(path):
             return f"{store.uri}/{path}"
-        return str(
-            (write_report or _report_from_journal)(
-                store_uri=store.uri,
-                run_id=run.run_id,
-                model_name=str(arguments.get("model_name", "")),
-                state=state,
-                hint=f"The same command goes on from what is done: {run.command}",
-            )
+        # Plots and pictures: a second to import, and needed only where something went wrong.
+        from yololine import steps
+
+        return steps.report_run_from_journal(
+            store_uri=store.uri,
+            run_id=run.run_id,
+            model_name=str(arguments.get("model_name", "")),
+            state=state,
+            hint=run.command,
         )
     except Exception as error:  # noqa: BLE001, how the run ended is said in any case
-        (run.logs / "report.log").write_text(traceback.format_exc())
-        notes.append(f"the report could not be written: {error}; see {run.logs / 'report.log'}")
+        log = run.logs / "report.log"
+        with suppress(OSError):
+            log.write_text(traceback.format_exc())
+        notes.append(f"the report could not be written: {error}; see {log}")
         return ""
-
-
-def _report_from_journal(
-    *, store_uri: str, run_id: str, model_name: str, state: str, hint: str
-) -> object:
-    # Plots and pictures: a second to import, and needed only where something went wrong.
-    from yololine import steps
-
-    return steps.report_run_from_journal(
-        store_uri=store_uri, run_id=run_id, model_name=model_name, state=state, hint=hint
-    )

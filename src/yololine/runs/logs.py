@@ -25,6 +25,7 @@ class RunLogs(threading.Thread):
     """Reads a run's output to its end, so that the run never waits for a reader.
 
     Attributes:
+        folder: Where the logs are; it exists.
         begun: Step -> when it was started.
         failed: Steps that kfp.local calls failed.
         step: The step that is being run, empty between steps.
@@ -37,7 +38,7 @@ class RunLogs(threading.Thread):
         self.failed: set[str] = set()
         self.step = ""
         self._output = output
-        folder.mkdir(parents=True, exist_ok=True)
+        self.start()
 
     def path(self, step: str = "") -> Path:
         """The log of a step, or of the run where the step has none."""
@@ -55,22 +56,26 @@ class RunLogs(threading.Thread):
         """Copy lines until every process of the run has closed its output."""
         with ExitStack() as files:
             files.enter_context(self._output)
-            run_log = files.enter_context((self.folder / RUN_LOG).open("ab", buffering=0))
+            run_log = self._open(files, RUN_LOG)
             step_log: IO[bytes] | None = None
             for raw in self._output:
                 line = _ESCAPES.sub("", raw.decode(errors="replace"))
                 if begun := _BEGUN.match(line):
                     self.step = step_name(begun[1])
                     self.begun[self.step] = now()
-                    step_log = files.enter_context(
-                        (self.folder / f"{self.step}.log").open("ab", buffering=0)
-                    )
+                    step_log = self._open(files, f"{self.step}.log")
                 # A full disk loses lines, not the run.
                 with suppress(OSError):
-                    run_log.write(line.encode())
+                    if run_log:
+                        run_log.write(line.encode())
                     if step_log and line.startswith(_INDENT):
                         step_log.write(line.removeprefix(_INDENT).encode())
                 if ended := _ENDED.match(line):
                     if ended[2] == "FAILURE":
                         self.failed.add(step_name(ended[1]))
                     self.step, step_log = "", None
+
+    def _open(self, files: ExitStack, name: str) -> IO[bytes] | None:
+        with suppress(OSError):
+            return files.enter_context((self.folder / name).open("ab", buffering=0))
+        return None

@@ -6,6 +6,7 @@ import difflib
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from yololine.runs.package import Parameter, ParameterType
 
 STORE_VARIABLE = "YOLOLINE_STORE"
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _WANTED = {
     ParameterType.INTEGER: "a whole number",
     ParameterType.NUMBER: "a number",
@@ -101,6 +103,20 @@ def merge(
     if faults:
         raise Faults(faults)
     return values
+
+
+def with_absolute_paths(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as they mean the same in any working folder."""
+    given = dict(arguments)
+    for name in ("source_uri", "store_uri", "weights_uri", "augmentation_policy"):
+        value = given.get(name)
+        if not isinstance(value, str) or not value or _SCHEME.match(value):
+            continue
+        path = Path(value).expanduser().absolute()
+        # The others may be a name, of a policy that comes with yololine for instance.
+        if name in {"source_uri", "store_uri"} or path.exists():
+            given[name] = str(path)
+    return given
 
 
 def _read_file(file: Path) -> dict[Any, Any]:

@@ -65,7 +65,7 @@ class View(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Give the terminal back; may be called more than once."""
+        """Give the terminal back; may be called at any time, and more than once."""
 
 
 def choose_view(console: Console) -> View:
@@ -77,14 +77,17 @@ def choose_view(console: Console) -> View:
 class LiveView(View):
     """A table of all steps that is drawn anew in place, the training's progress below it."""
 
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._live = Live(console=console, auto_refresh=False)
+        self._clock = EpochClock()
+        self._records: Records = {}
+        self._said = ""
+
     def begin(self, run: Run) -> None:
         self._run = run
-        self._said = ""
-        self._records: Records = {}
-        self._clock = EpochClock()
         self._spinners = {step: Spinner("dots", style="cyan") for step in run.steps}
         self.console.print(_header(run), soft_wrap=True)
-        self._live = Live(console=self.console, auto_refresh=False)
         self._live.start()
 
     def show(self, records: Records) -> None:
@@ -110,7 +113,7 @@ class LiveView(View):
             if record.progress and record.state is StepState.RUNNING:
                 below.append(_training(record.progress, self._clock.left_seconds(record)))
         if self._said:
-            below.append(Padding(Text(self._said, "yellow"), (1, 0, 0, 1)))
+            below.append(Padding(Text(self._said, "yellow"), (1, 0, 0, 3)))
         # The cursor rests on an empty line, where the terminal may write its ^C.
         below.append(Text())
         # What does not fit is cut at the bottom, so rows make way for the progress; not at the end,
@@ -125,7 +128,7 @@ class LiveView(View):
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, justify="right", min_width=7)
-        table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_column()  # the one that gives way where the terminal is narrow
         for step in steps:
             record = records.get(step)
             state = record.state if record else StepState.WAITING
@@ -136,7 +139,12 @@ class LiveView(View):
                 Text(step, "bold" if running else "dim" if not record else ""),
                 Text("not run" if ended and not record else state, style),
                 duration(record.seconds) if record else "",
-                Text((record and fact(record)) or STEPS[step], "" if record else "dim"),
+                Text(
+                    (record and fact(record)) or STEPS[step],
+                    "" if record else "dim",
+                    no_wrap=True,
+                    overflow="ellipsis",
+                ),
             )
         return table
 
@@ -259,7 +267,8 @@ def _training(progress: EpochProgress, left_seconds: float) -> RenderableType:
         ProgressBar(total=progress.epochs, completed=progress.epoch, width=30),
         Text(f"{duration(left_seconds)} left" if progress.epoch < progress.epochs else ""),
     )
-    return Padding(Group(bar, Text(_scores(progress))), (1, 0, 0, 3))
+    scores = Text(_scores(progress), no_wrap=True, overflow="ellipsis")
+    return Padding(Group(bar, scores), (1, 0, 0, 3))
 
 
 def _epoch(progress: EpochProgress, left_seconds: float) -> str:

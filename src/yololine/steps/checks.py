@@ -15,7 +15,7 @@ from yololine.detector.config import config_faults
 from yololine.errors import Faults, SourceError, UsageError, YololineError
 from yololine.evaluation.promotion import rule_faults
 from yololine.registry.versions import check_model_name
-from yololine.steps.perform import running, write_page
+from yololine.steps.perform import log_to_stdout, refuse, running, write_page
 from yololine.storage import open_store
 
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -99,8 +99,7 @@ class _Checks:
 
     def refuse_without_record(self) -> None:
         """End the step on its faults, in the log only."""
-        from yololine.steps.perform import refuse
-
+        log_to_stdout()
         refuse("preflight", self.faults[0] if len(self.faults) == 1 else Faults(self.faults))
 
 

@@ -161,7 +161,7 @@ def running(
     Raises:
         SystemExit: The step failed; its words are in the log and in the record.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+    log_to_stdout()
     end_with_run()
     step: Step | None = None
     try:
@@ -399,6 +399,11 @@ def _versions(packages: tuple[str, ...]) -> dict[str, str]:
         with suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found
+
+
+def log_to_stdout() -> None:
+    """Send the log where KFP's UI and the run's log files read it, as plain lines."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
 
 
 def refuse(name: str, error: YololineError, step: Step | None = None) -> NoReturn:

@@ -92,8 +92,9 @@ def kill_run_processes(lock: Path, *, timeout_seconds: float = 5.0) -> bool:
 
 def kill_strays(lock: Path) -> None:
     """Kill the processes of a run that do not descend from this one: their parents have died."""
-    parents = _parents()
-    for pid in run_processes(lock):
+    alive = run_processes(lock)
+    parents = _parents()  # after that: of everything alive, then, it knows the parent
+    for pid in alive:
         ancestor = pid
         while ancestor > 1 and ancestor != os.getpid():
             ancestor = parents.get(ancestor, 0)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from yololine.steps.checks import preflight
+from yololine.storage import open_store
+from yololine.telemetry.journal import read_record
+from yololine.telemetry.records import StepState
+
+
+@pytest.fixture
+def good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Parameters that pass."""
+    monkeypatch.setenv("YOLOLINE_RUN_ID", "run-1")
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a.jpg").write_bytes(b"a picture, for all that preflight looks at")
+    return {
+        "source_uri": str(source),
+        "model_name": "steel-sheet",
+        "source_format": "auto",
+        "store_uri": str(tmp_path / "store"),
+        "architecture": "yolo11n",
+        "weights_uri": "",
+        "weights_sha256": "",
+        "augmentation_policy": "standard",
+        "augmentation_copies": 1,
+        "max_dropped_fraction": 0.25,
+        "val_fraction": 0.15,
+        "test_fraction": 0.15,
+        "seed": 0,
+        "epochs": 100,
+        "image_size": 640,
+        "batch_size": 16,
+        "train_options": {},
+        "train_retries": 2,
+        "train_retry_wait_seconds": 300,
+        "min_map50": 0.5,
+        "promotion_rules": {},
+        "train_image": "yololine/train:0.1.0",
+        "gpu_type": "nvidia.com/gpu",
+        "gpu_count": "1",
+        "node_selector": {},
+        "tolerations": [],
+        "cpu": "4",
+        "memory": "16Gi",
+    }
+
+
+def _words(parameters: dict[str, Any], tmp_path: Path) -> str:
+    with pytest.raises(SystemExit):
+        preflight(str(tmp_path / "page"), parameters=parameters)
+    record = read_record(open_store(parameters["store_uri"]), "run-1", "preflight")
+    assert record
+    assert record.state is StepState.FAILED
+    assert record.error
+    return record.error.message
+
+
+def test_what_is_right_passes(good: dict[str, Any], tmp_path: Path) -> None:
+    preflight(str(tmp_path / "page"), parameters=good)
+    record = read_record(open_store(good["store_uri"]), "run-1", "preflight")
+    assert record
+    assert record.state is StepState.DONE
+    assert record.parameters == good
+    assert all(check["ok"] for check in record.facts["checks"])
+    assert not list((tmp_path / "store" / "runs").glob(".probe*"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"model_name": "Steel Sheet"}, "use 'steel-sheet'"),
+        ({"source_format": "coco"}, "use one of: auto, yolo, voc"),
+        ({"architecture": "yolo11q"}, "did you mean 'yolo11"),
+        ({"epochs": 0}, "epochs=0: must be at least 1"),
+        ({"image_size": 650}, "use 640 or 672"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"seed": -1}, "seed=-1"),
+        ({"train_options": {"mosiac": 1}}, "did you mean 'mosaic'"),
+        ({"val_fraction": 0.0}, "val_fraction=0.0: must be above 0"),
+        ({"val_fraction": 0.5, "test_fraction": 0.5}, "leave nothing to train on"),
+        ({"augmentation_copies": 21}, "must be 0 to 20"),
+        ({"augmentation_policy": "stanard"}, "use none, standard, or the path"),
+        ({"max_dropped_fraction": 25}, "max_dropped_fraction=25: must be 0 to 1"),
+        ({"min_map50": 50}, "min_map50=50: must be 0 to 1"),
+        ({"promotion_rules": {"map": 0.5}}, "is no metric"),
+        ({"train_retries": -1}, "train_retries=-1"),
+        ({"gpu_count": "two"}, "gpu_count='two'"),
+        ({"gpu_type": "nvidia com/gpu"}, "is no Kubernetes resource"),
+        ({"cpu": "four"}, "cpu='four': is no Kubernetes quantity"),
+        ({"memory": "16 GB"}, "memory='16 GB'"),
+        ({"node_selector": {"gpu-type": 100}}, "node_selector['gpu-type']=100"),
+        ({"tolerations": ["gpu"]}, "tolerations[0]='gpu': is no object"),
+        ({"tolerations": [{"efect": "NoSchedule"}]}, "use effect"),
+        ({"tolerations": [{"effect": "Never"}]}, "is no taint effect"),
+        ({"train_image": " "}, "name the training image"),
+        ({"weights_sha256": "00" * 32}, "is given without weights_uri"),
+        ({"weights_uri": "/nowhere/best.pt"}, "weights_uri needs one"),
+        ({"weights_uri": "/nowhere/best.pt", "weights_sha256": "00" * 32}, "is not there"),
+        ({"source_uri": "/nowhere"}, "/nowhere"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    good: dict[str, Any], tmp_path: Path, wrong: dict[str, Any], words: str
+) -> None:
+    assert words in _words(good | wrong, tmp_path)
+
+
+def test_all_faults_are_named_at_once(good: dict[str, Any], tmp_path: Path) -> None:
+    wrong = {"epochs": 0, "image_size": 650, "model_name": "A", "source_uri": "/nowhere"}
+    words = _words(good | wrong, tmp_path)
+    assert words.startswith("4 faults")
+    for value in ("epochs=0", "image_size=650", "model_name='A'", "/nowhere"):
+        assert value in words
+
+
+def test_a_store_within_the_source_is_refused(good: dict[str, Any], tmp_path: Path) -> None:
+    good["store_uri"] = f"{good['source_uri']}/store"
+    assert "put the store beside the source" in _words(good, tmp_path)
+
+
+def test_a_store_that_does_not_work_is_told_in_the_log(
+    good: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file")
+    with pytest.raises(SystemExit):
+        preflight(
+            str(tmp_path / "page"), parameters=good | {"store_uri": str(blocked), "epochs": 0}
+        )
+    said = capsys.readouterr().out
+    assert str(blocked) in said
+    assert "epochs=0" in said
