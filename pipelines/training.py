@@ -75,7 +75,7 @@ def training(
         epochs: Passes over the train split, 1 or more.
         image_size: Side of the square model input in pixels, a multiple of 32.
         batch_size: Images per optimizer batch, over all GPUs.
-        train_options: Further options of the trainer, for instance {"lr0": 0.005, "mosaic": 0.5}.
+        train_options: Further options of the trainer, for instance {"optimizer": "AdamW", "lr0": 0.002}.
         train_retries: How often a failed trainer is started again from its newest checkpoint.
         train_retry_wait_seconds: Pause before each of these starts, in seconds.
         min_map50: Least AP50 on the test split for promotion, 0 to 1.

@@ -132,7 +132,7 @@ def _run(
         defaults=local_defaults(),
     )
     outcome = run_locally(package, arguments, view=choose_view(Console()), command=command)
-    # Where the terminal was closed there is nobody to tell, and the exit code is right all the same.
+    # Where the terminal was closed there is nobody to tell; the exit code is right all the same.
     with suppress(OSError):
         _say_how_to_go_on(outcome)
     return outcome.exit_code

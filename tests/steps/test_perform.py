@@ -11,7 +11,6 @@ import pytest
 from yololine.errors import DatasetError
 from yololine.frozen import Frozen
 from yololine.steps.perform import (
-    RUN_ID_VARIABLE,
     Made,
     Result,
     find_result,
@@ -21,7 +20,7 @@ from yololine.steps.perform import (
     running,
 )
 from yololine.storage import FileRef, Store, open_store
-from yololine.telemetry.journal import read_record
+from yololine.telemetry.journal import RUN_ID_VARIABLE, read_record
 from yololine.telemetry.records import StepRecord, StepState
 
 STEP = "split_dataset"

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from yololine.frozen import Frozen
-from yololine.steps.perform import RUN_ID_VARIABLE, Made, perform, running
+from yololine.steps.perform import Made, perform, running
 from yololine.steps.report import line_of, report_run, report_run_from_journal
 from yololine.storage import Store, open_store
-from yololine.telemetry.journal import write_record
+from yololine.telemetry.journal import RUN_ID_VARIABLE, write_record
 from yololine.telemetry.records import ErrorRecord, StepRecord, StepState, now
 
 

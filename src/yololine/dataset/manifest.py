@@ -18,20 +18,26 @@ class ShardRef(FileRef):
     images: int
 
 
-class DatasetManifest(Frozen):
-    """A cleaned dataset; `digest` names its content: images, boxes, names of the classes."""
+class ShardedImages(Frozen):
+    """Images in shards; `digest` names their content: images, boxes, names of the classes."""
 
-    kind: Literal["dataset"] = "dataset"
     digest: str
     key: str = ""
-    source_uri: str
-    source_digest: str
+    """Of the step's result, which may differ where the content is the same."""
     class_names: tuple[str, ...]
     shards: tuple[ShardRef, ...]
     images: int
     objects_per_class: dict[str, int]
-    parameters: dict[str, Any] = Field(default_factory=dict)
     tool_version: str
+
+
+class DatasetManifest(ShardedImages):
+    """A cleaned dataset."""
+
+    kind: Literal["dataset"] = "dataset"
+    source_uri: str
+    source_digest: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
 
 
 class SplitCount(Frozen):
@@ -56,35 +62,21 @@ class SplitManifest(Frozen):
     tool_version: str
 
 
-class AugmentedManifest(Frozen):
+class AugmentedManifest(ShardedImages):
     """Augmented copies of train images, as shards of the dataset's schema."""
 
     kind: Literal["augmented"] = "augmented"
-    digest: str
-    key: str = ""
     split_digest: str
     policy: str
     policy_sha256: str
     copies: int
-    class_names: tuple[str, ...]
-    shards: tuple[ShardRef, ...]
-    images: int
-    objects_per_class: dict[str, int]
-    tool_version: str
 
 
-class TestSetManifest(Frozen):
+class TestSetManifest(ShardedImages):
     """The held-out test images, as shards of the dataset's schema."""
 
     __test__ = False  # its name looks like a test's to pytest
 
     kind: Literal["test_set"] = "test_set"
-    digest: str
-    key: str = ""
     dataset_digest: str
     split_digest: str
-    class_names: tuple[str, ...]
-    shards: tuple[ShardRef, ...]
-    images: int
-    objects_per_class: dict[str, int]
-    tool_version: str

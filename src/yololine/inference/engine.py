@@ -46,10 +46,11 @@ class OnnxEngine:
             self._input = self._session.get_inputs()[0].name
             probe = self.run(np.zeros((1, 3, image_size, image_size), np.float32))
         except Exception as error:  # onnxruntime's exceptions share no public base
+            words = " ".join(str(error).split())[:200]
             raise EvaluationError(
                 model.name,
                 rule=f"is no model that ONNX Runtime runs on a (1, 3, {image_size}, {image_size}) "
-                f"batch ({str(error).splitlines()[0][:200]})",
+                f"batch ({words})",
                 remedy="export it again",
             ) from error
         self.layout = _layout(probe.shape, class_count)

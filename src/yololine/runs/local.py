@@ -26,8 +26,9 @@ from yololine.runs.package import Package
 from yololine.runs.parameters import with_absolute_paths
 from yololine.runs.stopping import Screen, StopRequests, ask_to_stop, end_processes
 from yololine.runs.view import View
-from yololine.storage.base import Store, open_store
+from yololine.storage import Store, open_store
 from yololine.storage.local import LocalStore
+from yololine.telemetry.journal import RUN_ID_VARIABLE
 from yololine.telemetry.orphans import (
     RUN_LOCK_VARIABLE,
     held_run_lock,
@@ -36,7 +37,6 @@ from yololine.telemetry.orphans import (
 )
 from yololine.telemetry.records import STEPS, StepState
 
-RUN_ID_VARIABLE = "YOLOLINE_RUN_ID"
 GRACE_SECONDS = 30.0
 """How long a step may take to save what it has when it is told to stop: what a pod has, too."""
 

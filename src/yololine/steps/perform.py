@@ -31,13 +31,10 @@ from yololine.frozen import Frozen
 from yololine.reporting.pages import render_step_page
 from yololine.steps.keys import result_key
 from yololine.storage import FileRef, Store, open_store, publish_files
-from yololine.telemetry.journal import read_record, write_record
+from yololine.telemetry.journal import RUN_ID_VARIABLE, read_record, write_record
 from yololine.telemetry.orphans import end_with_run
 from yololine.telemetry.records import EpochProgress, ErrorRecord, StepRecord, StepState, now
 
-RUN_ID_VARIABLE = "YOLOLINE_RUN_ID"
-"""Set by the pipeline from the pod's label: as an input, the run's id would be part of KFP's cache
-key, and nothing would ever be found there."""
 LOG = logging.getLogger("yololine")
 
 

@@ -1,7 +1,8 @@
 """Store URIs, local folders and S3, verified parallel transfers, atomic publishing."""
 
-from yololine.storage.base import Entry, FileRef, Store, open_store, sha256_bytes, sha256_file
+from yololine.storage.base import Entry, FileRef, Store, sha256_bytes, sha256_file
 from yololine.storage.transfer import fetch_files, publish_files
+from yololine.storage.uris import open_store
 
 __all__ = [
     "Entry",

@@ -8,18 +8,15 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote
 
 from yololine.errors import IntegrityError, NotFound, UsageError
 from yololine.frozen import Frozen
 from yololine.storage.disk import TEMPORARY_SUFFIX, disk_in_words, replacing
 
 CHUNK_BYTES = 1 << 20
+
+
 # urlsplit would end a bucket's prefix at `#` or `?`, and refuses brackets with a ValueError.
-_SCHEME = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(.*)", re.DOTALL)
-_FILE_URI = re.compile(r"(?://(?:localhost)?)?(/[^/].*)", re.DOTALL)
-
-
 class Entry(Frozen):
     """One object of a listing; `md5` is its content's MD5, or an S3 multipart ETag."""
 
@@ -167,35 +164,6 @@ def check_content(store_uri: str, ref: FileRef, size_bytes: int, sha256: str) ->
         raise IntegrityError(
             where, rule=f"sha256 {sha256[:12]}..., published as {ref.sha256[:12]}...", remedy=remedy
         )
-
-
-def open_store(uri: str) -> Store:
-    """The store behind a URI: `s3://bucket/prefix`, `file:///folder` or a folder's path.
-
-    Nothing is asked of the store yet.
-
-    Raises:
-        UsageError: The URI has another scheme, or names no bucket or folder.
-        StoreRefused: S3 credentials are missing.
-    """
-    from yololine.storage.local import LocalStore
-
-    text = uri.strip()
-    scheme, rest = _SCHEME.fullmatch(text).groups("")  # type: ignore[union-attr]
-    match scheme.lower():
-        case "s3" | "minio":
-            from yololine.storage.s3 import S3Store
-
-            return S3Store.from_uri(text)
-        case "file" if folder := _FILE_URI.fullmatch(rest):
-            return LocalStore(Path(unquote(folder[1])))
-        case "" if text:
-            return LocalStore(Path(text))
-    raise UsageError(
-        repr(without_secrets(uri)),
-        rule="is no store: a bucket or a folder is needed",
-        remedy="write s3://bucket/prefix, file:///folder or the path of a folder",
-    )
 
 
 def safe_path(path: str) -> str:

@@ -8,6 +8,12 @@ from yololine.errors import NotFound, RunError
 from yololine.storage.base import Store
 from yololine.telemetry.records import STEPS, StepRecord
 
+RUN_ID_VARIABLE = "YOLOLINE_RUN_ID"
+"""Tells a step its run: on a cluster from the pod's label, here from the supervisor.
+
+As an input the run's id would be part of KFP's cache key, and nothing would ever be found there.
+"""
+
 
 def write_record(store: Store, record: StepRecord) -> None:
     """Create or replace the step's record of this run."""

@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from yololine.errors import DatasetError, StoreError
-from yololine.storage.base import open_store
+from yololine.storage import open_store
 
 NO_POLICY = "none"
 
