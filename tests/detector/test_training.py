@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -254,12 +253,9 @@ def test_a_worker_keeps_to_its_folders_and_off_the_network(interrupted: Interrup
     )
     assert {f for f in written if not f.startswith(places) and "__pycache__" not in f} == set()
     assert list(interrupted.cwd.iterdir()) == []
-    # torch makes an empty folder, and the one that was killed could not tidy up its settings.
-    assert {re.split("[-_]", name)[0] for name in interrupted.left_in_tmp} == {
-        "torchinductor",
-        "yololine",
-    }
-    assert len(interrupted.left_in_tmp) == 2
+    # torch may make an empty folder, and the worker that was killed could not tidy up its settings.
+    kinds = [name for name in interrupted.left_in_tmp if not name.startswith("torchinductor_")]
+    assert [name.rsplit("-", 1)[0] for name in kinds] == ["yololine-ultralytics"]
 
 
 def test_nothing_is_trained_where_all_epochs_are_there(interrupted: Interrupted) -> None:
@@ -351,6 +347,17 @@ def test_a_loader_that_was_killed_for_memory_is_told_too(
     )
     with pytest.raises(OutOfMemory, match="trainer ended with exit code 1"):
         step.train(retries=2)
+
+
+def test_accelerators_that_are_not_there_are_told(
+    step: Step, startup: Callable[[str], None]
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("an accelerator is visible")
+    startup("import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(TrainerDied):
+        step.train(gpu_count=2)
+    assert step.notes == ["2 accelerator(s) asked for, none visible: trained on the processor"]
 
 
 def test_an_interrupted_step_takes_its_worker_along(

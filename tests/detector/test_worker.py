@@ -83,9 +83,10 @@ def test_a_worker_that_is_told_to_stop_leaves_its_checkpoint(
         say(events, **event)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    with monkeypatch.context() as told, pytest.raises(SystemExit) as raised:
-        told.setattr(worker, "say", say_and_be_told)
-        _work(job, told)
+    monkeypatch.setattr(worker, "say", say_and_be_told)
+    with pytest.raises(SystemExit) as raised:
+        _work(job, monkeypatch)
+    monkeypatch.setattr(worker, "say", say)
     assert raised.value.code == 143
     newest, file = _newest(job, tmp_path)
     assert (newest.epoch, newest.last) == (1, False)

@@ -83,6 +83,15 @@ def test_boxes_lie_in_the_picture_that_was_sent() -> None:
     assert found.class_ids.tolist() == [1, 0]
 
 
+def test_what_is_not_in_the_picture_is_left_out() -> None:
+    """Boxes of the padding, and boxes turned inside out, which would also drop others."""
+    place = Letterbox(3.2, 3.2, 0, 160, 200, 100)
+    in_the_padding = np.array([[32, 0, 64, 150, 0.9, 1], [32, 192, 64, 224, 0.8, 1]])
+    assert _found(in_the_padding, place, layout="end2end").scores.tolist() == pytest.approx([0.8])
+    inside_out = _raw([[100, 0, 0, 100], [40, 40, 60, 60]], [[0.9], [0.8]])
+    assert _found(inside_out).boxes_xyxy.tolist() == [[40, 40, 60, 60]]
+
+
 def test_end2end_is_sorted_filtered_and_not_suppressed() -> None:
     output = np.array([[0, 0, 9, 9, 0.3, 0], [0, 0, 9, 9, 0.9, 0], [0, 0, 9, 9, 0.1, 0]])
     assert np.allclose(_found(output, layout="end2end").scores, [0.9, 0.3])
@@ -103,7 +112,7 @@ def test_many_candidates_give_the_strongest(anchors: int) -> None:
     import torchvision
 
     random = np.random.default_rng(anchors)
-    corners = random.uniform(-20, 600, (anchors, 2))
+    corners = random.uniform(-4, 600, (anchors, 2))
     boxes = np.concatenate([corners, corners + random.uniform(5, 200, (anchors, 2))], axis=1)
     scores = random.uniform(0, 1, (anchors, 2))
     output = _raw(boxes.tolist(), scores.tolist()).astype(np.float32)
@@ -153,7 +162,7 @@ def test_a_prediction_is_ultralytics_own(tmp_path: Path) -> None:
         expected = theirs.boxes.data.numpy()
         batch, (place,) = letterbox_batch([image], 128)
         found = _found(engine.run(batch)[0], place, min_score=0.3)
-        assert len(expected) > 20
+        assert len(expected) > 10
         assert np.allclose(found.scores, expected[:, 4], atol=1e-3)
         assert np.allclose(found.boxes_xyxy, expected[:, :4], atol=0.1)
 
@@ -177,6 +186,8 @@ def test_several_classes_are_told_apart_as_in_ultralytics_validation(tmp_path: P
         boxes = ops.scale_boxes((128, 128), expected[:, :4], (height, width)).numpy()
         found = _found(output[0], place, min_score=0.3, max_detections=50)
         assert len(expected) == 50
+        inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        expected, boxes = expected[inside], boxes[inside]
         assert np.allclose(found.scores, expected[:, 4].numpy(), atol=1e-6)
         assert np.array_equal(found.class_ids, expected[:, 5].numpy())
         assert np.allclose(found.boxes_xyxy, boxes, atol=0.01)

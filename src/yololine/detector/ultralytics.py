@@ -360,7 +360,7 @@ def export_onnx(weights: Path, destination: Path, *, image_size: int) -> None:
             }
         )
         with warnings.catch_warnings():
-            # ultralytics decides which of torch's two exporters is used; the older one says its age.
+            # ultralytics chooses between torch's two exporters, and the older one says its age.
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             exported = Path(exporter(model=model))
         proto = onnx.load(exported)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from yololine.dataset.schema import Row
+from yololine.errors import EvaluationError
 from yololine.evaluation.metrics import MAX_DETECTIONS, Truth
 from yololine.inference.engine import OnnxEngine
 from yololine.inference.postprocess import Detections, detections
@@ -31,7 +32,11 @@ def score_rows(
     class_count: int,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[list[Truth], list[Detections], float]:
-    """Truth and detections of each test picture, and the median milliseconds of one inference."""
+    """Truth and detections of each test picture, and the median milliseconds of one inference.
+
+    Raises:
+        EvaluationError: There is no picture, or the model cannot be run.
+    """
     engine = OnnxEngine(model, image_size=image_size, class_count=class_count)
     truths: list[Truth] = []
     found: list[Detections] = []
@@ -62,6 +67,10 @@ def score_rows(
         )
         if progress:
             progress(len(truths))
+    if not truths:
+        raise EvaluationError(
+            "test set", rule="holds no picture", remedy="split with a test_fraction above 0"
+        )
     return truths, found, float(np.median(milliseconds))
 
 

@@ -17,7 +17,7 @@ class Detections:
     """n detections of one picture, best first.
 
     Attributes:
-        boxes_xyxy: (n, 4) float32, pixels of the picture, inside it.
+        boxes_xyxy: (n, 4) float32, pixels of the picture, inside it, of more than no size.
         scores: (n,) float32, 0..1.
         class_ids: (n,) int32.
     """
@@ -64,7 +64,8 @@ def detections(
     else:
         class_scores = output[4:]
         # One box may hold two classes, as in ultralytics' validation (multi_label).
-        rows, anchors = np.nonzero(class_scores >= min_score)
+        # A head without distribution over distances may give sides below 0.
+        rows, anchors = np.nonzero((class_scores >= min_score) & (output[2:4] > 0).all(axis=0))
         scores = class_scores[rows, anchors]
         classes = rows.astype(np.int32)
         cx, cy, w, h = output[:4, anchors]
@@ -77,10 +78,12 @@ def detections(
     boxes /= np.array([place.scale_x, place.scale_y] * 2, np.float32)
     boxes[:, 0::2] = boxes[:, 0::2].clip(0, place.width)
     boxes[:, 1::2] = boxes[:, 1::2].clip(0, place.height)
+    # What lies in the padding alone is not in the picture.
+    inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     return Detections(
-        boxes_xyxy=boxes.astype(np.float32),
-        scores=scores.astype(np.float32),
-        class_ids=classes,
+        boxes_xyxy=boxes[inside].astype(np.float32),
+        scores=scores[inside].astype(np.float32),
+        class_ids=classes[inside],
     )
 
 

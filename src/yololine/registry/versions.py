@@ -7,7 +7,9 @@ models/<name>/champion.json             the promoted version
 
 from __future__ import annotations
 
+import random
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +122,12 @@ def register(
             remedy="register under another model_name",
         )
     folder = f"models/{name}/{version}"
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            # Writers that come in between each other wait, each for a time of its own.
+            time.sleep(random.uniform(0, 0.1 * 2**attempt))
+            if whole := find_version(store, name, key):
+                return whole
         refs = publish_files(store, [(path, f"{folder}/{file}") for file, path in files.items()])
         made = Version(
             name=name,
