@@ -55,7 +55,7 @@ def preflight(
         seed: Seed of split, augmentation and training.
         epochs: Passes over the train split.
         image_size: Side of the square model input in pixels, a multiple of 32.
-        batch_size: Images per optimizer batch, over all GPUs.
+        batch_size: Images per batch, over all GPUs.
         train_options: Further options of the trainer.
         train_retries: How often a failed trainer is started again.
         train_retry_wait_seconds: Pause before each of these starts.

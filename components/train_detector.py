@@ -37,7 +37,7 @@ def train_detector(
         report: Page with the training curves.
         epochs: Passes over the train split.
         image_size: Side of the square model input in pixels, a multiple of 32.
-        batch_size: Images per optimizer batch, over all GPUs.
+        batch_size: Images per batch, over all GPUs.
         seed: Seed of start weights and image order.
         train_options: Further options of the trainer.
         train_retries: How often a failed trainer is started again.

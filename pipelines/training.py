@@ -74,7 +74,7 @@ def training(
         seed: Seed of split, augmentation and training.
         epochs: Passes over the train split, 1 or more.
         image_size: Side of the square model input in pixels, a multiple of 32.
-        batch_size: Images per optimizer batch, over all GPUs.
+        batch_size: Images per batch, over all GPUs.
         train_options: Further options of the trainer, for instance {"optimizer": "AdamW", "lr0": 0.002}.
         train_retries: How often a failed trainer is started again from its newest checkpoint.
         train_retry_wait_seconds: Pause before each of these starts, in seconds.

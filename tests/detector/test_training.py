@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.detector.tiny import untrained
-from yololine.detector import resources
+from yololine import resources
 from yololine.detector.config import TrainingConfig, training_config
 from yololine.detector.training import Training, train
 from yololine.detector.ultralytics import load_weights_safely

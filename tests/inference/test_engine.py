@@ -27,7 +27,7 @@ def test_the_layout_is_learnt(
 ) -> None:
     output = np.random.default_rng(0).random(shape, np.float32)
     model = constant_model(output, tmp_path / "model.onnx")
-    engine = OnnxEngine(model, image_size=64, class_count=class_count, threads=1)
+    engine = OnnxEngine(model, image_size=64, class_count=class_count)
     assert engine.layout == layout
     batch = np.random.default_rng(1).random((2, 3, 64, 64), np.float32)
     assert np.array_equal(engine.run(batch), np.repeat(output, 2, axis=0))

@@ -33,15 +33,21 @@ import onnx
 import torch
 import ultralytics.data.utils as ultralytics_data
 import ultralytics.engine.trainer as ultralytics_trainer
+import ultralytics.utils.patches as ultralytics_patches
+from PIL import Image
 from ultralytics.engine.exporter import Exporter
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel, load_checkpoint, torch_safe_load
 from ultralytics.utils import RANK, SETTINGS
 
+from yololine import resources
 from yololine.detector.config import ONNX_OPSET, TrainingConfig
 from yololine.errors import NotFinite, OutOfMemory, WeightsError
 from yololine.telemetry.records import EpochProgress
 
+# ultralytics puts an own Image.open in place, which installs a package when it meets a file that is
+# no picture.
+Image.open = ultralytics_patches._image_open
 atexit.register(shutil.rmtree, os.environ["YOLO_CONFIG_DIR"], ignore_errors=True)
 # Usage reports, and every experiment tracker that happens to be installed: yololine keeps records.
 SETTINGS.update({name: False for name, switch in SETTINGS.items() if switch is True})
@@ -193,6 +199,9 @@ def train(
     )
     _Trainer.transferred_tensors = 0
     trainer = _Trainer(overrides=overrides)
+    if device == "cpu":
+        # ultralytics leaves a core unused: with two, half of the machine.
+        torch.set_num_threads(resources.cores())
     started = [time.monotonic()]
 
     def epoch_started(t: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
+from yololine import resources
 from yololine.errors import EvaluationError
 
 MAX_END2END = 300
@@ -24,20 +25,20 @@ class OnnxEngine:
         layout: `raw` (n, 4 + classes, anchors) or `end2end` (n, detections, 6).
     """
 
-    def __init__(self, model: Path, *, image_size: int, class_count: int, threads: int = 0) -> None:
+    def __init__(self, model: Path, *, image_size: int, class_count: int) -> None:
         """Load a model and learn its output's layout by running it once.
 
         Args:
             model: The `.onnx` file.
             image_size: Side of the square input, pixels.
             class_count: Classes of the detector.
-            threads: Threads of one inference, 0 for all cores.
 
         Raises:
             EvaluationError: The file is no ONNX model, or its input or output has another shape.
         """
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        # Its own default counts the host's cores, whatever the container may use.
+        options.intra_op_num_threads = resources.cores()
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import re
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 from yololine.errors import NotFound, RegistryError, UsageError
 from yololine.frozen import Frozen
 from yololine.storage import FileRef, Store, publish_files
+from yololine.telemetry.records import now
 
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """A Kubernetes label's value in lower case: the name becomes an InferenceService's later."""
@@ -37,6 +39,7 @@ class Version(Frozen):
     class_names: tuple[str, ...]
     image_size: int
     metrics: dict[str, Any]
+    registered_at: datetime
 
     @property
     def folder(self) -> str:
@@ -50,6 +53,7 @@ class Champion(Frozen):
     name: str
     version: str
     key: str
+    registered_at: datetime
 
 
 def check_model_name(name: str) -> str:
@@ -121,6 +125,8 @@ def register(
             rule="is taken by another key",
             remedy="register under another model_name",
         )
+    if whole := find_version(store, name, key):
+        return whole
     folder = f"models/{name}/{version}"
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -138,6 +144,7 @@ def register(
             class_names=class_names,
             image_size=image_size,
             metrics=metrics,
+            registered_at=standing.registered_at if standing else now(),
         )
         store.write_bytes(f"{folder}/manifest.json", made.model_dump_json(indent=1).encode())
         # Files of one writer under the manifest of another would be no version.
@@ -170,9 +177,19 @@ def champion(store: Store, name: str) -> Champion | None:
 
 
 def crown(store: Store, version: Version) -> None:
-    """Make a promoted version the champion."""
-    now = Champion(name=version.name, version=version.version, key=version.key)
-    if champion(store, version.name) != now:
-        store.write_bytes(
-            f"models/{version.name}/champion.json", now.model_dump_json(indent=1).encode()
-        )
+    """Make a promoted version the champion, unless a newer one is.
+
+    So a run that is repeated, and finds its version registered, takes nothing back.
+    """
+    reigning = champion(store, version.name)
+    if reigning and reigning.registered_at >= version.registered_at:
+        return
+    crowned = Champion(
+        name=version.name,
+        version=version.version,
+        key=version.key,
+        registered_at=version.registered_at,
+    )
+    store.write_bytes(
+        f"models/{version.name}/champion.json", crowned.model_dump_json(indent=1).encode()
+    )

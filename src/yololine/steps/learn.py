@@ -137,7 +137,7 @@ def train_detector(
         metrics: KFP output for the best epoch's validation metrics.
         epochs: Passes over the train split.
         image_size: Side of the square input, pixels.
-        batch_size: Images per optimizer batch.
+        batch_size: Images per batch, over all devices.
         seed: Of start weights and image order.
         train_options: Further options of the trainer.
         train_retries: How often a failed trainer is started again.
@@ -225,7 +225,7 @@ def train_detector(
                     image_size=config.image_size,
                     weights=files["weights.pt"],
                     best_epoch=done.best_epoch,
-                    epochs=config.epochs,
+                    epochs=len(done.curves),
                     tool_version=yololine.__version__,
                 ),
                 facts={

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from yololine.detector import resources
+from yololine import resources
 
 
 @pytest.fixture(autouse=True)
