@@ -220,7 +220,7 @@ class PrecisionRecall:
     path: str
     area: str
     dot: tuple[float, float] | None
-    """Where the class stands at the confidence threshold."""
+    """Where the class's F1 is best."""
 
 
 def precision_recall(

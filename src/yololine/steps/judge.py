@@ -37,9 +37,10 @@ from yololine.steps.perform import (
     write_page,
     write_text,
 )
-from yololine.steps.report import behind, exhibits_of, line_of
+from yololine.steps.report import behind, exhibits_of, line_of, report_run_from_journal
 from yololine.steps.sinks import ConfusionSink, MetricSink
 from yololine.storage import fetch_files
+from yololine.telemetry.journal import read_run
 from yololine.telemetry.records import StepState
 
 SHOWN_SCORE = 0.25
@@ -254,6 +255,11 @@ def register_model(
         )
         write_text(version, registered.model_dump_json(indent=1))
         write_page(step, report)
+        # The line's last word: after a retry in KFP the exit handler, which had run, is not run
+        # again, and its report would go on telling of the failure.
+        report_run_from_journal(
+            store_uri=store_uri, run_id=step.run_id, model_name=model_name, state="succeeded"
+        )
         LOG.info(
             "register_model: %s@%s %s",
             registered.name,
@@ -321,7 +327,7 @@ def _register(
 
 def _lineage(step: Step) -> dict[str, Any]:
     """Every step behind the version: its key, its inputs, its digest; down to the source."""
-    records = behind(step.store, step.run_id, step.record)
+    records = behind(step.store, step.record, read_run(step.store, step.run_id))
     cleaned = records.get("clean_dataset")
     return {
         "source_uri": cleaned.facts.get("source_uri", "") if cleaned else "",

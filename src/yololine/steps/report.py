@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from yololine.errors import YololineError
 from yololine.reporting.pages import render_run_report
 from yololine.steps.perform import (
@@ -75,19 +77,25 @@ def report_run_from_journal(
 def line_of(store: Store, run_id: str) -> dict[str, StepRecord]:
     """Every step's record of a run in the line's order, those that KFP's cache skipped included."""
     records = read_run(store, run_id)
-    for record in list(records.values()):
-        for name, found in behind(store, run_id, record).items():
-            records.setdefault(name, found)
-    return {step: records[step] for step in STEPS if step in records}
+    line = dict(records)
+    for record in records.values():
+        line |= behind(store, record, records) | records
+    return {step: line[step] for step in STEPS if step in line}
 
 
-def behind(store: Store, run_id: str, record: StepRecord) -> dict[str, StepRecord]:
+def behind(
+    store: Store, record: StepRecord, own: Mapping[str, StepRecord]
+) -> dict[str, StepRecord]:
     """The records of all that a record's result was made of, itself included.
 
     A step that this run executed is told by its own record; one that KFP's cache skipped by its
     result, which the steps behind it name by its key.
+
+    Args:
+        store: Holds the results.
+        record: Where to start.
+        own: What the run executed.
     """
-    own = read_run(store, run_id)
     found: dict[str, StepRecord] = {record.step: record}
     pending = [record]
     while pending:
@@ -95,7 +103,7 @@ def behind(store: Store, run_id: str, record: StepRecord) -> dict[str, StepRecor
             if name in found:
                 continue
             result = None if name in own and own[name].key == key else read_result(store, name, key)
-            upstream = record_of_result(result, run_id) if result else own.get(name)
+            upstream = record_of_result(result, record.run_id) if result else own.get(name)
             if upstream:
                 found[name] = upstream
                 pending.append(upstream)
