@@ -184,11 +184,14 @@ def test_sigterm_is_recorded_as_such(store: Store, tmp_path: Path) -> None:
     assert _record(store).state is StepState.TERMINATED
 
 
-def test_a_manifest_of_another_kind_is_refused(tmp_path: Path) -> None:
+def test_a_manifest_of_another_kind_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "manifest"
     file.write_text('{"kind": "other"}')
-    with pytest.raises(DatasetError, match="is no Note"):
+    with pytest.raises(SystemExit):
         read_manifest(str(file), Note)
+    assert "is no Note of this version" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -277,19 +277,21 @@ ManifestType = TypeVar("ManifestType", bound=Frozen)
 
 
 def read_manifest(path: str, kind: type[ManifestType]) -> ManifestType:
-    """Read what another step handed on.
+    """Read what another step handed on, before there is a record to keep a refusal in.
 
     Raises:
-        DatasetError: The file is no manifest of this kind.
+        SystemExit: The file is no manifest of this kind; the words are in the log.
     """
     try:
         return kind.model_validate_json(Path(path).read_bytes())
-    except (OSError, ValidationError) as error:
-        raise DatasetError(
+    except (OSError, ValidationError):
+        log_to_stdout()
+        wrong = DatasetError(
             path,
             rule=f"is no {kind.__name__} of this version of yololine",
             remedy="connect the output of the step that makes it",
-        ) from error
+        )
+        refuse("input", wrong)
 
 
 def write_text(path: str, text: str) -> None:
