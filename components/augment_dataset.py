@@ -13,6 +13,7 @@ def augment_dataset(
     report: dsl.Output[dsl.HTML],
     augmentation_policy: str = "standard",
     augmentation_copies: int = 1,
+    policy_sha256: str = "",
     seed: int = 0,
 ) -> str:
     """Apply an Albumentations policy to train images only, boxes included.
@@ -24,6 +25,7 @@ def augment_dataset(
         report: Page with images before and after.
         augmentation_policy: none, standard, or the URI of an Albumentations policy (YAML).
         augmentation_copies: Augmented copies per train image, 0 to 20.
+        policy_sha256: sha256 of the policy, from preflight; empty takes it as it is.
         seed: Another seed gives other copies.
 
     Returns:
@@ -38,5 +40,6 @@ def augment_dataset(
         report.path,
         augmentation_policy=augmentation_policy,
         augmentation_copies=augmentation_copies,
+        policy_sha256=policy_sha256,
         seed=seed,
     ).digest

@@ -28,6 +28,7 @@ def preflight(
     train_retry_wait_seconds: int,
     min_map50: float,
     promotion_rules: dict,
+    data_image: str,
     train_image: str,
     gpu_type: str,
     gpu_count: str,
@@ -36,7 +37,7 @@ def preflight(
     cpu: str,
     memory: str,
     report: dsl.Output[dsl.HTML],
-) -> None:
+) -> str:
     """Check all parameters together, the source, and the store, in seconds.
 
     Args:
@@ -61,7 +62,8 @@ def preflight(
         train_retry_wait_seconds: Pause before each of these starts.
         min_map50: Least AP50 on the test split for promotion, 0 to 1.
         promotion_rules: Further least values by metric.
-        train_image: Container image of the training steps.
+        data_image: Container image of the steps without torch.
+        train_image: Container image of the steps with torch.
         gpu_type: Kubernetes resource of the accelerator.
         gpu_count: Accelerators, as text.
         node_selector: Node labels that the training step asks for.
@@ -69,10 +71,13 @@ def preflight(
         cpu: CPU limit of the training step.
         memory: Memory limit of the training step.
         report: Page with every check.
+
+    Returns:
+        sha256 of the augmentation policy: KFP's cache looks at names, and a file may change.
     """
     from yololine import steps
 
-    steps.preflight(
+    return steps.preflight(
         report.path,
         parameters={
             "source_uri": source_uri,
@@ -96,6 +101,7 @@ def preflight(
             "train_retry_wait_seconds": train_retry_wait_seconds,
             "min_map50": min_map50,
             "promotion_rules": promotion_rules,
+            "data_image": data_image,
             "train_image": train_image,
             "gpu_type": gpu_type,
             "gpu_count": gpu_count,

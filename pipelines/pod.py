@@ -15,10 +15,10 @@ TRAINING_WAIT = "300s"
 
 def on_cluster(
     task: PipelineTask,
+    image: Parameter,
     store_secret: Parameter,
     store_config: Parameter,
     *,
-    image: Parameter | None = None,
     repeats: int = LOST_PODS,
 ) -> PipelineTask:
     """Give a step what it needs in a namespace with restricted pod security."""
@@ -38,9 +38,7 @@ def on_cluster(
     if repeats:
         # For lost pods; see on_gpu for what it does not repeat.
         task.set_retry(num_retries=repeats, backoff_duration=LOST_POD_WAIT, backoff_factor=1)
-    if image is not None:
-        task.set_container_image(image)
-    return task
+    return task.set_container_image(image)
 
 
 def always_run(task: PipelineTask) -> PipelineTask:

@@ -46,6 +46,7 @@ def training(
     train_retry_wait_seconds: int = 300,
     min_map50: float = 0.5,
     promotion_rules: dict = {},
+    data_image: str = images.DATA,
     train_image: str = images.TRAIN,
     gpu_type: str = "nvidia.com/gpu",
     gpu_count: str = "1",
@@ -80,7 +81,8 @@ def training(
         train_retry_wait_seconds: Pause before each of these starts, in seconds.
         min_map50: Least AP50 on the test split for promotion, 0 to 1.
         promotion_rules: Further least values by metric, for instance {"ap50_95": 0.3, "per_class.scratch.recall": 0.8}.
-        train_image: Container image of the training steps; its tag names the YOLO release.
+        data_image: Container image of every other step.
+        train_image: Container image of the steps with torch: start weights, training, export; its tag names the YOLO release.
         gpu_type: Kubernetes resource of the accelerator.
         gpu_count: Accelerators of the training step, as text; 0 trains on the processor.
         node_selector: Node labels that the training step asks for, for instance {"gpu-type": "a100"}.
@@ -91,7 +93,7 @@ def training(
         store_config: Optional Kubernetes ConfigMap with the store's endpoint, keys AWS_ENDPOINT_URL_S3 and AWS_REGION.
     """
     report = report_run(store_uri=store_uri, model_name=model_name)
-    always_run(on_cluster(report, store_secret, store_config))
+    always_run(on_cluster(report, data_image, store_secret, store_config))
 
     with dsl.ExitHandler(exit_task=report, name="line"):
         checked = preflight(
@@ -116,6 +118,7 @@ def training(
             train_retry_wait_seconds=train_retry_wait_seconds,
             min_map50=min_map50,
             promotion_rules=promotion_rules,
+            data_image=data_image,
             train_image=train_image,
             gpu_type=gpu_type,
             gpu_count=gpu_count,
@@ -125,10 +128,10 @@ def training(
             memory=memory,
         )
         # Not repeated: what preflight refuses once, it refuses again.
-        always_run(on_cluster(checked, store_secret, store_config, repeats=0))
+        always_run(on_cluster(checked, data_image, store_secret, store_config, repeats=0))
 
         source = resolve_source(source_uri=source_uri, store_uri=store_uri).after(checked)
-        always_run(on_cluster(source, store_secret, store_config))
+        always_run(on_cluster(source, data_image, store_secret, store_config))
 
         cleaned = clean_dataset(
             source_uri=source_uri,
@@ -137,7 +140,7 @@ def training(
             source_format=source_format,
             max_dropped_fraction=max_dropped_fraction,
         )
-        on_cluster(cleaned, store_secret, store_config)
+        on_cluster(cleaned, data_image, store_secret, store_config)
 
         split = split_dataset(
             dataset=cleaned.outputs["dataset"],
@@ -146,19 +149,20 @@ def training(
             test_fraction=test_fraction,
             seed=seed,
         )
-        on_cluster(split, store_secret, store_config)
+        on_cluster(split, data_image, store_secret, store_config)
 
         test_set = build_test_set(split=split.outputs["split"], store_uri=store_uri)
-        on_cluster(test_set, store_secret, store_config)
+        on_cluster(test_set, data_image, store_secret, store_config)
 
         augmented = augment_dataset(
             split=split.outputs["split"],
             store_uri=store_uri,
             augmentation_policy=augmentation_policy,
             augmentation_copies=augmentation_copies,
+            policy_sha256=checked.outputs["Output"],
             seed=seed,
         )
-        on_cluster(augmented, store_secret, store_config)
+        on_cluster(augmented, data_image, store_secret, store_config)
 
         weights = prepare_weights(
             store_uri=store_uri,
@@ -166,7 +170,7 @@ def training(
             weights_uri=weights_uri,
             weights_sha256=weights_sha256,
         ).after(checked)
-        on_cluster(weights, store_secret, store_config, image=train_image)
+        on_cluster(weights, train_image, store_secret, store_config)
 
         trained = train_detector(
             split=split.outputs["split"],
@@ -182,7 +186,7 @@ def training(
             train_retry_wait_seconds=train_retry_wait_seconds,
             resources=[gpu_type, gpu_count, cpu, memory],
         )
-        on_cluster(trained, store_secret, store_config, image=train_image)
+        on_cluster(trained, train_image, store_secret, store_config)
         on_gpu(
             trained,
             gpu_type=gpu_type,
@@ -198,14 +202,14 @@ def training(
             trained=trained.outputs["trained"],
             store_uri=store_uri,
         )
-        on_cluster(exported, store_secret, store_config, image=train_image)
+        on_cluster(exported, train_image, store_secret, store_config)
 
         evaluated = evaluate_detector(
             exported=exported.outputs["exported"],
             test_set=test_set.outputs["test_set"],
             store_uri=store_uri,
         )
-        on_cluster(evaluated, store_secret, store_config)
+        on_cluster(evaluated, data_image, store_secret, store_config)
 
         decided = decide_promotion(
             evaluation=evaluated.outputs["evaluation"],
@@ -213,7 +217,7 @@ def training(
             min_map50=min_map50,
             promotion_rules=promotion_rules,
         )
-        on_cluster(decided, store_secret, store_config)
+        on_cluster(decided, data_image, store_secret, store_config)
 
         registered = register_model(
             exported=exported.outputs["exported"],
@@ -223,7 +227,7 @@ def training(
             model_name=model_name,
         )
         # Never cached: its record leads the run's report back to every step that was.
-        always_run(on_cluster(registered, store_secret, store_config))
+        always_run(on_cluster(registered, data_image, store_secret, store_config))
 
         # deploy_model's seat: under dsl.If(decided.outputs["Output"] == True), after registered,
         # from registered.outputs["version"].

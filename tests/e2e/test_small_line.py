@@ -88,6 +88,7 @@ def test_version_holds_model_metrics_and_lineage(first: Line, small: dict[str, A
     metrics = json.loads(store.read_bytes(f"{version.folder}/metrics.json"))
     assert {"ap50", "ap50_95", "per_class"} <= set(metrics)
     lineage = json.loads(store.read_bytes(f"{version.folder}/lineage.json"))
+    assert lineage["source_uri"] == small["source_uri"]
     assert lineage["source_digest"] == first.records["resolve_source"].digest
     assert lineage["dataset_digest"] == first.records["clean_dataset"].digest
     behind = set(STEPS) - {"preflight", "resolve_source", "report_run"}

@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "train_retry_wait_seconds": 300,
     "min_map50": 0.5,
     "promotion_rules": {},
+    "data_image": f"yololine/data:{yololine.__version__}",
     "train_image": f"yololine/train:{yololine.__version__}",
     "gpu_type": "nvidia.com/gpu",
     "gpu_count": "1",

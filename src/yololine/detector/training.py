@@ -97,7 +97,14 @@ def train(
     device, devices = _device(gpu_count)
     if gpu_count > 0 and device == "cpu":
         note(f"{gpu_count} accelerator(s) asked for, none visible: trained on the processor")
-    elif gpu_count > devices:
+    if config.batch_size % devices:
+        # ultralytics would round down, and the result would not be what its key says.
+        raise TrainingError(
+            f"batch_size={config.batch_size}",
+            rule=f"cannot be dealt out evenly to {devices} accelerators",
+            remedy=f"use a multiple of {devices}",
+        )
+    if devices < gpu_count and device != "cpu":
         note(f"{gpu_count} accelerators asked for, {devices} visible")
     starts, already_done = 0, -1
     with tempfile.TemporaryDirectory(prefix="yololine-train-") as scratch_name:

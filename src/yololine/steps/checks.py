@@ -16,11 +16,23 @@ from yololine.errors import Faults, SourceError, UsageError, YololineError
 from yololine.evaluation.promotion import rule_faults
 from yololine.registry.versions import check_model_name
 from yololine.steps.perform import log_to_stdout, refuse, running, write_page
-from yololine.storage import open_store
+from yololine.storage import open_object, open_store, sha256_bytes
 
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
-"""Kubernetes quantities without exponents."""
+QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
+"""Kubernetes quantities without exponents: number and unit."""
+UNITS = {"": 1, "m": 1e-3} | {
+    prefix + suffix: base**power
+    for suffix, base in (("", 1000), ("i", 1024))
+    for power, prefix in enumerate("KMGTP", 1)
+}
+UNITS["k"] = UNITS.pop("K")
+LEAST: dict[str, tuple[float, str]] = {
+    "cpu": (0.5, "'4'"),
+    "memory": (2 * 1024**3, "'16Gi'"),
+}
+"""The training step asks for half a core and 1 GiB: Kubernetes refuses a limit below. Shared memory
+counts too."""
 RESOURCE_NAME = re.compile(r"([a-z0-9.-]+/)?[A-Za-z0-9][A-Za-z0-9._-]*")
 LABEL_VALUE = re.compile(r"|[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 MAX_COPIES = 20
@@ -28,8 +40,11 @@ EFFECTS = ("", "NoSchedule", "PreferNoSchedule", "NoExecute")
 TOLERATION_FIELDS = ("key", "operator", "value", "effect", "tolerationSeconds")
 
 
-def preflight(report: str, *, parameters: dict[str, Any]) -> None:
+def preflight(report: str, *, parameters: dict[str, Any]) -> str:
     """Check all parameters, the source and the store; name every fault at once.
+
+    Returns:
+        sha256 of the augmentation policy's content.
 
     Args:
         report: KFP output for the page.
@@ -54,6 +69,7 @@ def preflight(report: str, *, parameters: dict[str, Any]) -> None:
         step.update(facts={"checks": checks.rows})
         write_page(step, report)
         checks.raise_faults()
+    return sha256_bytes(read_policy(parameters["augmentation_policy"]))
 
 
 class _Checks:
@@ -172,9 +188,19 @@ def _pod_faults(p: dict[str, Any]) -> Iterator[YololineError]:
         yield _fault(p, "gpu_count", "must be a whole number", "give '0' to train on the processor")
     elif p["gpu_count"] != "0" and not RESOURCE_NAME.fullmatch(p["gpu_type"]):
         yield _fault(p, "gpu_type", "is no Kubernetes resource", "use for instance nvidia.com/gpu")
-    for name, example in (("cpu", "'4'"), ("memory", "'16Gi'")):
-        if not QUANTITY.fullmatch(str(p[name])):
+    elif int(p["gpu_count"]) > 1 and int(p["batch_size"]) % int(p["gpu_count"]):
+        yield _fault(
+            p,
+            "batch_size",
+            f"cannot be dealt out evenly to gpu_count={p['gpu_count']}",
+            f"use a multiple of {p['gpu_count']}",
+        )
+    for name, (least, example) in LEAST.items():
+        quantity = QUANTITY.fullmatch(str(p[name]))
+        if not quantity:
             yield _fault(p, name, "is no Kubernetes quantity", f"write it as {example}")
+        elif float(quantity[1]) * UNITS[quantity[2] or ""] < least:
+            yield _fault(p, name, "is less than the step asks for", f"write it as {example}")
     for label, value in p["node_selector"].items():
         if not isinstance(value, str) or not LABEL_VALUE.fullmatch(value):
             yield UsageError(
@@ -184,8 +210,9 @@ def _pod_faults(p: dict[str, Any]) -> Iterator[YololineError]:
             )
     for index, toleration in enumerate(p["tolerations"]):
         yield from _toleration_faults(f"tolerations[{index}]", toleration)
-    if not str(p["train_image"]).strip():
-        yield _fault(p, "train_image", "is empty", "name the training image")
+    for name in ("data_image", "train_image"):
+        if not str(p[name]).strip():
+            yield _fault(p, name, "is empty", "name the image")
 
 
 def _toleration_faults(where: str, toleration: Any) -> Iterator[YololineError]:
@@ -254,8 +281,8 @@ def _check_weights(weights_uri: str, sha256: str) -> None:
             rule="is no sha256, and weights_uri needs one",
             remedy="give the 64 hex digits that sha256sum prints for the file",
         )
-    folder, _, name = weights_uri.rpartition("/")
-    if not open_store(folder or ".").exists(name):
+    store, name = open_object(weights_uri)
+    if not store.exists(name):
         raise UsageError(
             f"weights_uri={weights_uri!r}", rule="is not there", remedy="check the URI"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -13,6 +13,7 @@ from yololine.dataset.cleaning import clean_dataset as clean
 from yololine.dataset.manifest import (
     AugmentedManifest,
     DatasetManifest,
+    ShardedImages,
     ShardRef,
     SplitManifest,
     TestSetManifest,
@@ -23,7 +24,7 @@ from yololine.dataset.sources import SourceListing, diff_listings, list_source
 from yololine.dataset.splitting import read_table, write_table
 from yololine.dataset.splitting import split_dataset as split
 from yololine.dataset.testset import build_test_set as lay_out
-from yololine.errors import NotFound, SourceError
+from yololine.errors import DatasetError, NotFound, SourceError
 from yololine.frozen import Frozen
 from yololine.steps.perform import (
     LOG,
@@ -82,7 +83,6 @@ def resolve_source(source_uri: str, store_uri: str, report: str) -> SourceFacts:
     ) as step:
         listing = list_source(open_store(source_uri))
         facts = _source_facts(step.store, source_uri, listing)
-        _keep_listing(step, source_uri, listing, facts)
         _say_source(step, facts)
         step.update(
             state=StepState.DONE,
@@ -90,6 +90,8 @@ def resolve_source(source_uri: str, store_uri: str, report: str) -> SourceFacts:
             facts=facts.model_dump(mode="json"),
         )
         write_page(step, report)
+        # Last: a step that is repeated still tells what changed.
+        _keep_listing(step, source_uri, listing, facts)
     return facts
 
 
@@ -141,21 +143,12 @@ def clean_dataset(
                 max_dropped_fraction=max_dropped_fraction,
                 progress=_every_tenth(step, "images decoded"),
             )
-            folder = f"datasets/{cleaned.digest}"
-            shards = _publish_shards(step.store, folder, cleaned.shards)
+            content = _publish_images(step.store, cleaned, cleaned.class_names)
             manifest = DatasetManifest(
-                digest=cleaned.digest,
+                **dict(content),
                 source_uri=source_uri,
                 source_digest=source_digest,
-                class_names=tuple(cleaned.class_names),
-                shards=shards,
-                images=cleaned.images,
-                objects_per_class=cleaned.objects_per_class,
                 parameters=config,
-                tool_version=yololine.__version__,
-            )
-            step.store.write_bytes(
-                f"{folder}/manifest.json", manifest.model_dump_json(indent=1).encode()
             )
             return Made(
                 manifest=lambda _: manifest,
@@ -246,6 +239,7 @@ def augment_dataset(
     *,
     augmentation_policy: str,
     augmentation_copies: int,
+    policy_sha256: str,
     seed: int,
 ) -> Result:
     """Make augmented copies of the train images.
@@ -257,6 +251,7 @@ def augment_dataset(
         report: KFP output for the page.
         augmentation_policy: none, standard, or the URI of an Albumentations policy (YAML).
         augmentation_copies: Copies per train image, 0 to 20.
+        policy_sha256: What the policy must hold; empty takes it as it is.
         seed: Another seed gives other copies.
     """
     given = read_manifest(split_path, SplitManifest)
@@ -276,6 +271,12 @@ def augment_dataset(
     ) as step:
         # The file's content, not its name, shapes the result.
         sha256 = sha256_bytes(read_policy(augmentation_policy))
+        if policy_sha256 not in {"", sha256}:
+            raise DatasetError(
+                f"augmentation policy {augmentation_policy}",
+                rule="has changed since preflight read it",
+                remedy="run again",
+            )
         config = {"policy": sha256, "copies": copies, "seed": int(seed)}
 
         def make(scratch: Path) -> Made:
@@ -288,19 +289,14 @@ def augment_dataset(
             made = augment(
                 shards, assignments, scratch / "augmented", policy, copies=copies, seed=int(seed)
             )
-            refs = _publish_shards(step.store, f"datasets/{made.digest}", made.shards)
+            content = _publish_images(step.store, made, given.dataset.class_names)
             return Made(
                 manifest=lambda _: AugmentedManifest(
-                    digest=made.digest,
+                    **dict(content),
                     split_digest=given.digest,
                     policy=augmentation_policy,
                     policy_sha256=sha256,
                     copies=copies,
-                    class_names=given.dataset.class_names,
-                    shards=refs,
-                    images=made.images,
-                    objects_per_class=made.objects_per_class,
-                    tool_version=yololine.__version__,
                 ),
                 digest=made.digest,
                 facts={
@@ -342,17 +338,12 @@ def build_test_set(split_path: str, store_uri: str, test_set: str, report: str) 
             assignments = split_assignments(step.store, given, scratch)
             shards = fetch_shards(step.store, given.dataset.shards, scratch / "dataset")
             made = lay_out(shards, assignments, scratch / "test")
-            refs = _publish_shards(step.store, f"datasets/{made.digest}", made.shards)
+            content = _publish_images(step.store, made, given.dataset.class_names)
             return Made(
                 manifest=lambda _: TestSetManifest(
-                    digest=made.digest,
+                    **dict(content),
                     dataset_digest=given.dataset.digest,
                     split_digest=given.digest,
-                    class_names=given.dataset.class_names,
-                    shards=refs,
-                    images=made.images,
-                    objects_per_class=made.objects_per_class,
-                    tool_version=yololine.__version__,
                 ),
                 digest=made.digest,
                 facts={
@@ -379,12 +370,37 @@ def fetch_shards(store: Store, shards: tuple[ShardRef, ...], folder: Path) -> li
     return files
 
 
-def _publish_shards(store: Store, folder: str, shards: list[Path]) -> tuple[ShardRef, ...]:
-    refs = publish_files(store, [(shard, f"{folder}/{shard.name}") for shard in shards])
-    return tuple(
-        ShardRef(**ref.model_dump(), images=read_index([shard]).num_rows)
-        for ref, shard in zip(refs, shards, strict=True)
+class _Images(Protocol):
+    """What cleaning, augmentation and the test set make."""
+
+    @property
+    def shards(self) -> list[Path]: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def images(self) -> int: ...
+    @property
+    def objects_per_class(self) -> dict[str, int]: ...
+
+
+def _publish_images(store: Store, made: _Images, class_names: tuple[str, ...]) -> ShardedImages:
+    """Publish shards under their content's digest, and then what makes them a dataset."""
+    folder = f"datasets/{made.digest}"
+    refs = publish_files(store, [(shard, f"{folder}/{shard.name}") for shard in made.shards])
+    content = ShardedImages(
+        digest=made.digest,
+        class_names=tuple(class_names),
+        shards=tuple(
+            ShardRef(**ref.model_dump(), images=read_index([shard]).num_rows)
+            for ref, shard in zip(refs, made.shards, strict=True)
+        ),
+        images=made.images,
+        objects_per_class=made.objects_per_class,
+        tool_version=yololine.__version__,
     )
+    # Of the content alone: who made it, and from where, the step's result says.
+    store.write_bytes(f"{folder}/manifest.json", content.model_dump_json(indent=1).encode())
+    return content
 
 
 def _source_facts(store: Store, source_uri: str, listing: SourceListing) -> SourceFacts:

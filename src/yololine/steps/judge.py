@@ -13,6 +13,7 @@ import yololine
 from yololine.dataset.manifest import TestSetManifest
 from yololine.dataset.schema import Row, read_rows
 from yololine.detector.manifests import ExportedManifest
+from yololine.errors import StoreError
 from yololine.evaluation.confusion import confusion, iou_matrix
 from yololine.evaluation.metrics import Metrics, Truth, coco_metrics
 from yololine.evaluation.promotion import Decision, decide
@@ -257,9 +258,13 @@ def register_model(
         write_page(step, report)
         # The line's last word: after a retry in KFP the exit handler, which had run, is not run
         # again, and its report would go on telling of the failure.
-        report_run_from_journal(
-            store_uri=store_uri, run_id=step.run_id, model_name=model_name, state="succeeded"
-        )
+        try:
+            report_run_from_journal(
+                store_uri=store_uri, run_id=step.run_id, model_name=model_name, state="succeeded"
+            )
+        except StoreError as error:
+            # The version stands whatever becomes of a page.
+            LOG.warning("register_model: no run report yet: %s", error)
         LOG.info(
             "register_model: %s@%s %s",
             registered.name,
@@ -327,10 +332,13 @@ def _register(
 
 def _lineage(step: Step) -> dict[str, Any]:
     """Every step behind the version: its key, its inputs, its digest; down to the source."""
-    records = behind(step.store, step.record, read_run(step.store, step.run_id))
+    own = read_run(step.store, step.run_id)
+    records = behind(step.store, step.record, own)
     cleaned = records.get("clean_dataset")
+    # Of this run: the dataset may have been made from the same files at another place.
+    resolved = own.get("resolve_source")
     return {
-        "source_uri": cleaned.facts.get("source_uri", "") if cleaned else "",
+        "source_uri": resolved.facts["source_uri"] if resolved else "",
         "source_digest": cleaned.inputs.get("source", "") if cleaned else "",
         "dataset_digest": cleaned.digest if cleaned else "",
         "steps": {

@@ -22,7 +22,7 @@ from yololine.errors import DatasetError
 from yololine.steps.data import fetch_shards, split_assignments
 from yololine.steps.perform import Made, Result, perform, read_manifest, running
 from yololine.steps.sinks import MetricSink
-from yololine.storage import fetch_files, open_store
+from yololine.storage import fetch_files, open_object
 
 PACKAGES = ("ultralytics", "torch", "torchvision", "numpy", "opencv-python-headless")
 CLASSES_OF_COCO = 80
@@ -73,8 +73,8 @@ def prepare_weights(
             files: dict[str, Path] = {}
             if weights_uri:
                 given = scratch / "given.pt"
-                folder, _, name = weights_uri.rpartition("/")
-                open_store(folder or ".").download(name, given)
+                store, name = open_object(weights_uri)
+                store.download(name, given)
                 tensors = scratch / "tensors.pt"
                 parameters = start_weights.from_file(
                     given, sha256=weights_sha256, architecture=architecture, out=tensors
@@ -286,8 +286,14 @@ def export_detector(
 
             weights, onnx = scratch / "weights.pt", scratch / "model.onnx"
             fetch_files(step.store, [(training.weights, weights)])
-            shards = fetch_shards(step.store, given.dataset.shards, scratch / "dataset")
-            rows = rows_of(shards, split_assignments(step.store, given, scratch), "val")
+            assignments = split_assignments(step.store, given, scratch)
+            rows = (
+                row
+                for shard in given.dataset.shards  # one at a time: the first has them, mostly
+                for row in rows_of(
+                    fetch_shards(step.store, (shard,), scratch / "dataset"), assignments, "val"
+                )
+            )
             pictures = [decode_rgb(row.image_bytes) for row in islice(rows, COMPARED_IMAGES)]
             done = export_onnx(
                 weights,

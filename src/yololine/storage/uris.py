@@ -14,6 +14,16 @@ _SCHEME = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(.*)", re.DOTALL)
 _FILE_URI = re.compile(r"(?://(?:localhost)?)?(/[^/].*)", re.DOTALL)
 
 
+def open_object(uri: str) -> tuple[Store, str]:
+    """The store and the path in it that the URI of a single file means.
+
+    Raises:
+        UsageError: The URI has another scheme, or names no file.
+    """
+    folder, slash, name = uri.rpartition("/")
+    return open_store(folder or slash or "."), name
+
+
 def open_store(uri: str) -> Store:
     """The store behind a URI: `s3://bucket/prefix`, `file:///folder` or a folder's path.
 

@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from yololine.errors import DatasetError, StoreError
-from yololine.storage import open_store
+from yololine.storage import open_object
 
 NO_POLICY = "none"
 
@@ -34,9 +34,9 @@ def read_policy(name: str) -> bytes:
                 remedy=f"use {', '.join(builtin_policies())}, or the path of a YAML file",
             )
         return (files("yololine.dataset") / "policies" / f"{name}.yaml").read_bytes()
-    folder, _, file = name.rpartition("/")
     try:
-        return open_store(folder or ".").read_bytes(file)
+        store, file = open_object(name)
+        return store.read_bytes(file)
     except StoreError as error:
         raise DatasetError(
             f"augmentation policy {name}",
