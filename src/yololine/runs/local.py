@@ -229,11 +229,16 @@ def _report(
     state: RunState,
     notes: list[str],
 ) -> str:
-    """Where the report is; written here unless the pipeline's exit handler came to it."""
+    """Where the report is.
+
+    Of a run that did not succeed it is written here in any case: the exit handler may have come
+    before the records of dead steps were ended, and does not know the command that goes on.
+    """
     handler = journal.records.get("report_run")
     path = f"runs/{run.run_id}/report.html"
     try:
-        if handler and handler.state is StepState.DONE and store.exists(path):
+        written = handler and handler.state is StepState.DONE and store.exists(path)
+        if written and state is RunState.SUCCEEDED:
             return f"{store.uri}/{path}"
         # Plots and pictures: a second to import, and needed only where something went wrong.
         from yololine import steps
