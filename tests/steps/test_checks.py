@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from yololine import pipeline_package
+from yololine.runs.package import read_package
 from yololine.steps.checks import preflight
 from yololine.storage import open_store
 from yololine.telemetry.journal import read_record
@@ -13,41 +15,16 @@ from yololine.telemetry.records import StepState
 
 @pytest.fixture
 def good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Parameters that pass."""
+    """Parameters that pass: the two that must be given, a store, and the pipeline's defaults."""
     monkeypatch.setenv("YOLOLINE_RUN_ID", "run-1")
     source = tmp_path / "source"
     source.mkdir()
     (source / "a.jpg").write_bytes(b"a picture, for all that preflight looks at")
-    return {
+    package = read_package(Path(pipeline_package("training")))
+    return {parameter.name: parameter.default for parameter in package.parameters} | {
         "source_uri": str(source),
         "model_name": "steel-sheet",
-        "source_format": "auto",
         "store_uri": str(tmp_path / "store"),
-        "architecture": "yolo11n",
-        "weights_uri": "",
-        "weights_sha256": "",
-        "augmentation_policy": "standard",
-        "augmentation_copies": 1,
-        "max_dropped_fraction": 0.25,
-        "val_fraction": 0.15,
-        "test_fraction": 0.15,
-        "seed": 0,
-        "epochs": 100,
-        "image_size": 640,
-        "batch_size": 16,
-        "train_options": {},
-        "train_retries": 2,
-        "train_retry_wait_seconds": 300,
-        "min_map50": 0.5,
-        "promotion_rules": {},
-        "data_image": "yololine/data:0.1.0",
-        "train_image": "yololine/train:0.1.0",
-        "gpu_type": "nvidia.com/gpu",
-        "gpu_count": "1",
-        "node_selector": {},
-        "tolerations": [],
-        "cpu": "4",
-        "memory": "16Gi",
     }
 
 

@@ -17,6 +17,8 @@ from enum import StrEnum
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from yololine.inference.preprocess import to_rgb
+
 MAX_PIXELS = 100_000_000
 LARGE_PIXELS = 25_000_000
 MIN_SIDE_PX = 8
@@ -208,25 +210,16 @@ def _changes(image: Image.Image, data: bytes) -> list[str]:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return _from_16_bits(np.asarray(image))
     if image.mode == "I":
         values = np.asarray(image)
         if values.min() >= 0 and values.max() <= np.iinfo(np.uint16).max:
-            return _from_16_bits(values)
+            image = Image.fromarray(values.astype(np.uint16))
     if image.mode in {"I", "F"}:
         raise BadPicture(
             PictureFault.PIXEL_TYPE,
             f"mode {image.mode} ({'32-bit' if image.mode == 'I' else 'floating-point'} values)",
         )
-    if image.mode == "P":
-        # Straight to RGB, a palette's transparent entries would be warned of.
-        image = image.convert("RGBA")
-    return image.convert("RGB")
-
-
-def _from_16_bits(values: np.ndarray) -> Image.Image:
-    return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    return to_rgb(image)
 
 
 def _png(image: Image.Image) -> bytes:

@@ -25,19 +25,23 @@ class Letterbox(NamedTuple):
 
 
 def decode_rgb(data: bytes) -> np.ndarray:
-    """Upright RGB pixels, (h, w, 3) uint8, of an encoded picture.
-
-    16-bit values are divided by 256, transparency is cut off.
-    """
+    """Upright RGB pixels, (h, w, 3) uint8, of an encoded picture, as `to_rgb` makes them."""
     with Image.open(io.BytesIO(data)) as opened:
-        image = ImageOps.exif_transpose(opened)
+        return np.asarray(to_rgb(ImageOps.exif_transpose(opened)))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB: 16-bit values are divided by 256, transparency is cut off.
+
+    Cleaning stores pictures by the same rules, so what is trained on is what is served.
+    """
     if image.mode.startswith("I;16"):
         # Pillow's own conversion would make everything above 255 white.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode == "P":
         # Straight to RGB, a palette's transparent entries would be warned of.
         image = image.convert("RGBA")
-    return np.asarray(image.convert("RGB"))
+    return image.convert("RGB")
 
 
 def letterbox(image_rgb: np.ndarray, size: int) -> tuple[np.ndarray, Letterbox]:
