@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components import images
+from yololine import images
 
 
 @dsl.component(base_image=images.DATA, install_kfp_package=False)
@@ -20,16 +20,22 @@ def augment_dataset(
 
     Args:
         split: Manifest of the split.
-        store_uri: Root of the store.
+        store_uri: Root of the store (s3://bucket/prefix, or a folder that the step can write).
         augmented: Manifest of the augmented images.
         report: Page with images before and after.
-        augmentation_policy: none, standard, or the URI of an Albumentations policy (YAML).
-        augmentation_copies: Augmented copies per train image, 0 to 20.
-        policy_sha256: sha256 of the policy, from preflight; empty takes it as it is.
-        seed: Another seed gives other copies.
+        augmentation_policy: Augmentation of the train images (none, standard, or the URI of an Albumentations policy in YAML).
+        augmentation_copies: Augmented copies per train image (0 to 20).
+        policy_sha256: sha256 of the policy, from preflight (64 hex digits; empty takes the policy as it is).
+        seed: Another seed gives other copies (any whole number).
 
     Returns:
         The augmented images' digest.
+
+    Example:
+        augmented = augment_dataset(
+            split=split.outputs["split"], store_uri=store_uri, augmentation_copies=2
+        )
+        on_cluster(augmented)
     """
     from yololine import steps
 

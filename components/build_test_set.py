@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components import images
+from yololine import images
 
 
 @dsl.component(base_image=images.DATA, install_kfp_package=False)
@@ -16,12 +16,16 @@ def build_test_set(
 
     Args:
         split: Manifest of the split.
-        store_uri: Root of the store.
+        store_uri: Root of the store (s3://bucket/prefix, or a folder that the step can write).
         test_set: Manifest of the test set.
         report: Page with images and objects per class.
 
     Returns:
         The test set's digest.
+
+    Example:
+        test_set = build_test_set(split=split.outputs["split"], store_uri=store_uri)
+        on_cluster(test_set)
     """
     from yololine import steps
 

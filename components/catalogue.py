@@ -1,34 +1,22 @@
 """Write docs/components.md from the components: `python -m components.catalogue [--check]`."""
 
 import argparse
-import importlib
 import inspect
 import json
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from string import Template
+from typing import Any, NamedTuple
 
 import docstring_parser
 from google.protobuf import json_format
 from kfp.dsl.base_component import BaseComponent
 
+from components import COMPONENTS, NEVER_CACHED, load
+
 CATALOGUE = Path(__file__).parents[1] / "docs" / "components.md"
-COMPONENTS = (
-    "preflight",
-    "resolve_source",
-    "clean_dataset",
-    "split_dataset",
-    "augment_dataset",
-    "prepare_weights",
-    "build_test_set",
-    "train_detector",
-    "export_detector",
-    "evaluate_detector",
-    "decide_promotion",
-    "register_model",
-    "report_run",
-)
-"""In the order of the line."""
 TYPES = {
     "NUMBER_INTEGER": "integer",
     "NUMBER_DOUBLE": "number",
@@ -38,66 +26,180 @@ TYPES = {
     "STRUCT": "object",
     "TASK_FINAL_STATUS": "status of the run",
 }
+SAID = re.compile(
+    r"(?P<meaning>.*?)(?: \((?:(?P<unit>[a-z]+); )?(?P<range>[^()]*)\))?\.?", re.DOTALL
+)
+"""How a docstring speaks of an input: `Pause before each start (seconds; 0 to 86400).`"""
 
-HEAD = """# Components
+HEAD = '''# Components
 
 Generated from `components/` by `python -m components.catalogue`; change the docstrings there.
-Each is a KFP component of its own: it imports `yololine.steps` and makes one call. What one hands
-to the next is a small manifest; images, checkpoints and models lie in the store.
-"""
+
+Each step of the line is a KFP component of its own, for pipelines of your own:
+[Compose a pipeline](compose.md) shows a whole one. The examples below are parts of this one:
+
+```py
+import yololine
+from kfp import dsl
+from yololine import images
+from yololine.pod import always_run, on_cluster, on_gpu
+
+$loads
 
 
-def load(name: str) -> BaseComponent:
-    """The component of a name."""
-    component: BaseComponent = getattr(importlib.import_module(f"components.{name}"), name)
-    return component
+@dsl.pipeline(name="mine")
+def mine(source_uri: str, store_uri: str = "s3://mlpipeline/yololine"):
+    pass  # the examples
+```
+
+- **Store**: `on_cluster` takes the keys from the secret `mlpipeline-minio-artifact` and the address
+  from the ConfigMap `yololine-store`, or from what `store_secret=` and `store_config=` name.
+- **Images**: each component names its own below. From another registry it is
+  `on_cluster(task, image=images.image("data", registry="registry.example.com/vision"))`, and held by
+  its digest `image="registry.example.com/vision/data@sha256:..."`.
+- **GPUs**: `on_gpu` takes plain text and run parameters; what it is given, the step must be told as
+  `resources`, since it trains on as many accelerators as stand there.
+- **Cache**: Kubeflow's must not answer for $never_cached.
+- **A component alone**, its YAML uploaded in the KFP UI, has the default secret and ConfigMap. Those
+  that take another step's artifact cannot run alone: the UI has no way to give one.
+
+A fraction is one of 1. The options of the trainer are in
+[Parameters](parameters.md#options-of-the-trainer).
+
+## A step of your own
+
+A manifest names its files by their path in the store, with sha256 and size, so that what is read is
+verified. This component reads a dataset's shards, Parquet with the images inside:
+
+```py
+@dsl.component(base_image=images.DATA, install_kfp_package=False)
+def count_small(dataset: dsl.Input[dsl.Dataset], store_uri: str, pixels: float = 16.0) -> int:
+    """Count the boxes that are narrower or lower than so many pixels."""
+    import tempfile
+    from pathlib import Path
+
+    import pyarrow.parquet as pq
+
+    from yololine.dataset.manifest import DatasetManifest
+    from yololine.storage import fetch_files, open_store
+
+    manifest = DatasetManifest.model_validate_json(Path(dataset.path).read_bytes())
+    with tempfile.TemporaryDirectory() as folder:
+        shards = [(shard, Path(folder, f"{n}.parquet")) for n, shard in enumerate(manifest.shards)]
+        fetch_files(open_store(store_uri), shards)
+        rows = pq.read_table([file for _, file in shards], columns=["objects"]).to_pylist()
+    boxes = [box for row in rows for box in row["objects"]["bbox"]]
+    return sum(min(width, height) < pixels for _, _, width, height in boxes)
+```
+
+Behind `clean_dataset` it is a step like the others:
+
+```py
+small = count_small(dataset=cleaned.outputs["dataset"], store_uri=store_uri)
+on_cluster(small)
+```
+
+The columns: `image_id`, `file_name`, `image` (`bytes`, `path`), `width`, `height` in pixels,
+`objects` (`bbox` as x, y, width, height in pixels, `category`), `group`, `sha256`,
+`perceptual_hash`. Each image is a row; the class names are the manifest's `class_names`.
+'''
+
+
+class Input(NamedTuple):
+    """What a component takes, as its docstring and its compiled specification have it."""
+
+    name: str
+    type: str
+    meaning: str
+    unit: str
+    range: str
+    default: str
 
 
 def catalogue() -> str:
     """The catalogue's text."""
-    return HEAD + "".join(_section(load(name)) for name in COMPONENTS)
+    head = Template(HEAD).substitute(
+        loads="\n".join(f'{name} = yololine.component("{name}")' for name in COMPONENTS),
+        never_cached=", ".join(f"`{name}`" for name in NEVER_CACHED),
+    )
+    return head + "".join("\n" + "\n".join(_section(name)) for name in COMPONENTS)
 
 
-def _section(component: BaseComponent) -> str:
+def inputs(component: BaseComponent) -> list[Input]:
+    """What a component takes, artifacts included."""
+    definitions = _definitions(component, "inputDefinitions")
+    words = _words(component)
+    found = []
+    for name in component.component_spec.inputs or {}:
+        said = SAID.fullmatch(words.get(name) or "")
+        assert said  # it matches anything
+        item = definitions[name]
+        default = f"`{_plain(item['defaultValue'])}`" if "defaultValue" in item else "needed"
+        found.append(
+            Input(
+                name=name,
+                type=_type(item),
+                meaning=said["meaning"],
+                unit=said["unit"] or "",
+                range=said["range"] or "",
+                default="by Kubeflow"
+                if item.get("parameterType") == "TASK_FINAL_STATUS"
+                else default,
+            )
+        )
+    return found
+
+
+def _section(name: str) -> Iterator[str]:
+    component = load(name)
+    said = docstring_parser.parse(inspect.getdoc(component.python_func) or "")
+    yield f"## {name}\n"
+    yield f"{said.short_description}\n"
+    never = " KFP's cache must not answer for it." if name in NEVER_CACHED else ""
+    yield f"Image `{component.component_spec.implementation.container.image}`.{never}\n"
+    columns = ("input", "type", "unit", "range", "default", "meaning")
+    yield from _table(
+        columns,
+        [(f"`{i.name}`", i.type, i.unit, i.range, i.default, i.meaning) for i in inputs(component)],
+    )
+    words = _words(component)
+    outputs = _definitions(component, "outputDefinitions")
+    yield from _table(
+        ("output", "type", "meaning"),
+        [
+            (f"`{output}`", _type(outputs[output]), (words.get(output) or "").rstrip("."))
+            for output in component.component_spec.outputs or {}
+        ],
+    )
+    yield "```py"
+    yield from (example.description or "" for example in said.examples)
+    yield "```\n"
+
+
+def _definitions(component: BaseComponent, which: str) -> dict[str, Any]:
     # The compiled specification has the types; kfp drops what the docstring says of outputs.
     (spec,) = json_format.MessageToDict(component.pipeline_spec)["components"].values()
+    found = spec.get(which, {})
+    return {**found.get("parameters", {}), **found.get("artifacts", {})}
+
+
+def _words(component: BaseComponent) -> dict[str, str | None]:
     said = docstring_parser.parse(inspect.getdoc(component.python_func) or "")
     words = {item.arg_name: item.description for item in said.params}
-    if said.returns:
-        words["Output"] = said.returns.description
-    interface = component.component_spec
-    lines = [
-        f"\n## {component.name.replace('-', '_')}\n",
-        f"{component.description}\n",
-        f"Image `{interface.implementation.container.image}`.\n",
-    ]
-    for title, names, definitions in (
-        ("Inputs", interface.inputs, spec.get("inputDefinitions", {})),
-        ("Outputs", interface.outputs, spec.get("outputDefinitions", {})),
-    ):
-        kinds = definitions.get("parameters", {}) | definitions.get("artifacts", {})
-        columns = ["name", "type", *(["default"] if title == "Inputs" else []), "meaning"]
-        rows = [_row(title, name, kinds[name], words.get(name)) for name in names or {}]
-        if rows:
-            lines += [f"{title}:\n", _cells(columns), _cells(["---"] * len(columns)), *rows, ""]
-    return "\n".join(lines)
+    return words | ({"Output": said.returns.description} if said.returns else {})
 
 
-def _row(title: str, name: str, item: dict[str, Any], words: str | None) -> str:
-    default = ""
+def _type(item: dict[str, Any]) -> str:
     if "artifactType" in item:
-        kind = item["artifactType"]["schemaTitle"].removeprefix("system.")
-    else:
-        kind = TYPES[item["parameterType"]]
-        default = f"`{_plain(item['defaultValue'])}`" if "defaultValue" in item else "needed"
-    cells = [f"`{name}`", kind, " ".join((words or "").split()).replace("|", "\\|")]
-    if title == "Inputs":
-        cells.insert(2, default)
-    return _cells(cells)
+        return str(item["artifactType"]["schemaTitle"]).removeprefix("system.")
+    return TYPES[item["parameterType"]]
 
 
-def _cells(texts: list[str]) -> str:
-    return "| " + " | ".join(texts) + " |"
+def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+    if rows:
+        for cells in (columns, ("---",) * len(columns), *rows):
+            yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        yield ""
 
 
 def _plain(value: Any) -> str:

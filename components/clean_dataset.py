@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components import images
+from yololine import images
 
 
 @dsl.component(base_image=images.DATA, install_kfp_package=False)
@@ -18,16 +18,25 @@ def clean_dataset(
     """Decode every image, pair it with its label, apply the label rules, drop exact duplicates.
 
     Args:
-        source_uri: Raw images and labels, s3://bucket/prefix or a folder.
-        source_digest: Digest of the listing, from resolve_source.
-        store_uri: Root of the store.
+        source_uri: Raw images and labels (s3://bucket/prefix, or a folder that the step can read).
+        source_digest: Digest of the listing, from resolve_source (64 hex digits).
+        store_uri: Root of the store (s3://bucket/prefix, or a folder that the step can write).
         dataset: Manifest of the cleaned dataset.
         report: Page with every dropped file and box, with pictures.
-        source_format: auto, yolo or voc.
-        max_dropped_fraction: Largest share of images that may be dropped, 0 to 1.
+        source_format: Layout of the source (auto, yolo or voc).
+        max_dropped_fraction: Largest share of the source's images that may be dropped (fraction; 0 to 1).
 
     Returns:
         The dataset's digest.
+
+    Example:
+        cleaned = clean_dataset(
+            source_uri=source_uri,
+            source_digest=source.outputs["Output"],
+            store_uri=store_uri,
+            max_dropped_fraction=0.1,
+        )
+        on_cluster(cleaned)
     """
     from yololine import steps
 

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components import images
+from yololine import images
 
 
 @dsl.component(base_image=images.DATA, install_kfp_package=False)
@@ -20,7 +20,7 @@ def evaluate_detector(
     Args:
         exported: Manifest of the exported model.
         test_set: Manifest of the test set.
-        store_uri: Root of the store.
+        store_uri: Root of the store (s3://bucket/prefix, or a folder that the step can write).
         evaluation: Metrics, JSON.
         metrics: AP50 and AP50-95, fractions of 1, over all classes and per class.
         confusion: Confusion matrix; rows are the truth.
@@ -28,6 +28,14 @@ def evaluate_detector(
 
     Returns:
         AP50 over all classes, 0 to 1.
+
+    Example:
+        evaluated = evaluate_detector(
+            exported=exported.outputs["exported"],
+            test_set=test_set.outputs["test_set"],
+            store_uri=store_uri,
+        )
+        on_cluster(evaluated)
     """
     from yololine import steps
 

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components import images
+from yololine import images
 
 
 @dsl.component(base_image=images.TRAIN, install_kfp_package=False)
@@ -19,13 +19,19 @@ def export_detector(
     Args:
         split: Manifest of the split.
         trained: Manifest of the training.
-        store_uri: Root of the store.
+        store_uri: Root of the store (s3://bucket/prefix, or a folder that the step can write).
         exported: Manifest of the exported model.
         model: The exported model, ONNX.
         report: Page with the comparison.
 
     Returns:
         The exported model's key.
+
+    Example:
+        exported = export_detector(
+            split=split.outputs["split"], trained=trained.outputs["trained"], store_uri=store_uri
+        )
+        on_cluster(exported)
     """
     from yololine import steps
 

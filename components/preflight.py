@@ -2,78 +2,88 @@
 
 from kfp import dsl
 
-from components import images
+from yololine import images
 
 
 @dsl.component(base_image=images.DATA, install_kfp_package=False)
 def preflight(
     source_uri: str,
-    model_name: str,
-    source_format: str,
     store_uri: str,
-    architecture: str,
-    weights_uri: str,
-    weights_sha256: str,
-    augmentation_policy: str,
-    augmentation_copies: int,
-    max_dropped_fraction: float,
-    val_fraction: float,
-    test_fraction: float,
-    seed: int,
-    epochs: int,
-    image_size: int,
-    batch_size: int,
-    train_options: dict,
-    train_retries: int,
-    train_retry_wait_seconds: int,
-    min_map50: float,
-    promotion_rules: dict,
+    model_name: str,
     data_image: str,
     train_image: str,
-    gpu_type: str,
-    gpu_count: str,
-    node_selector: dict,
-    tolerations: list,
-    cpu: str,
-    memory: str,
     report: dsl.Output[dsl.HTML],
+    source_format: str = "auto",
+    architecture: str = "yolo11n",
+    weights_uri: str = "",
+    weights_sha256: str = "",
+    augmentation_policy: str = "standard",
+    augmentation_copies: int = 1,
+    max_dropped_fraction: float = 0.25,
+    val_fraction: float = 0.15,
+    test_fraction: float = 0.15,
+    seed: int = 0,
+    epochs: int = 100,
+    image_size: int = 640,
+    batch_size: int = 16,
+    train_options: dict = {},
+    train_retries: int = 2,
+    train_retry_wait_seconds: int = 300,
+    min_map50: float = 0.5,
+    promotion_rules: dict = {},
+    gpu_type: str = "nvidia.com/gpu",
+    gpu_count: str = "1",
+    node_selector: dict = {},
+    tolerations: list = [],
+    cpu: str = "4",
+    memory: str = "16Gi",
 ) -> str:
     """Check all parameters together, the source, and the store, in seconds.
 
     Args:
-        source_uri: Raw images and labels, s3://bucket/prefix or a folder.
-        model_name: Name of the model in the registry.
-        source_format: auto, yolo or voc.
-        store_uri: Root of the store, s3://bucket/prefix or a folder.
-        architecture: Detector architecture, for instance yolo11n.
-        weights_uri: A .pt to start from; empty for random weights.
-        weights_sha256: sha256 of that file.
-        augmentation_policy: none, standard, or the URI of an Albumentations policy (YAML).
-        augmentation_copies: Augmented copies per train image, 0 to 20.
-        max_dropped_fraction: Largest share of images that cleaning may drop, 0 to 1.
-        val_fraction: Share of images for validation, above 0.
-        test_fraction: Share of images for the test split, above 0.
-        seed: Seed of split, augmentation and training.
-        epochs: Passes over the train split.
-        image_size: Side of the square model input in pixels, a multiple of 32.
-        batch_size: Images per batch, over all GPUs.
-        train_options: Further options of the trainer.
-        train_retries: How often a failed trainer is started again.
-        train_retry_wait_seconds: Pause before each of these starts.
-        min_map50: Least AP50 on the test split for promotion, 0 to 1.
-        promotion_rules: Further least values by metric.
-        data_image: Container image of the steps without torch.
-        train_image: Container image of the steps with torch.
-        gpu_type: Kubernetes resource of the accelerator.
-        gpu_count: Accelerators, as text.
-        node_selector: Node labels that the training step asks for.
-        tolerations: Kubernetes tolerations of the training step.
-        cpu: CPU limit of the training step.
-        memory: Memory limit of the training step.
+        source_uri: Raw images and labels (s3://bucket/prefix, or a folder that the step can read).
+        store_uri: Root of the store (s3://bucket/prefix, or a folder that the step can write).
+        model_name: Name of the model in the registry (1 to 63 lower-case letters, digits and dashes).
+        data_image: Container image of the steps without torch (a name with a tag or a digest).
+        train_image: Container image of the steps with torch (a name with a tag or a digest).
         report: Page with every check.
+        source_format: Layout of the source (auto, yolo or voc).
+        architecture: Detector architecture (a family and a size, for instance yolo11n).
+        weights_uri: A .pt of ultralytics to start from (s3://... or a file; empty for random weights).
+        weights_sha256: sha256 of that file, needed with it (64 hex digits, or empty).
+        augmentation_policy: Augmentation of the train images (none, standard, or the URI of an Albumentations policy in YAML).
+        augmentation_copies: Augmented copies per train image (0 to 20).
+        max_dropped_fraction: Largest share of the source's images that may be dropped (fraction; 0 to 1).
+        val_fraction: Share of images for validation (fraction; above 0 and below 1).
+        test_fraction: Share of images for the test split (fraction; above 0 and below 1).
+        seed: Seed of split, augmentation and training (0 to 2147483647).
+        epochs: Passes over the train split (1 to 100000).
+        image_size: Side of the square model input (pixels; 32 to 4096, a multiple of 32).
+        batch_size: Images per batch, over all GPUs (images; 1 to 65536, a multiple of the GPUs).
+        train_options: Further options of the trainer (names and values of ultralytics).
+        train_retries: How often a failed trainer is started again (0 to 1000).
+        train_retry_wait_seconds: Pause before each of these starts (seconds; 0 to 86400).
+        min_map50: Least AP50 on the test split for promotion (fraction; 0 to 1).
+        promotion_rules: Further least values by metric: ap50_95, or per_class.CLASS with .ap50, .ap50_95, .precision, .recall or .f1 (fraction; 0 to 1).
+        gpu_type: Kubernetes resource of the accelerator (for instance nvidia.com/gpu).
+        gpu_count: Accelerators of the training step, as text (0 to 9999, 0 trains on the processor).
+        node_selector: Node labels that the training step asks for (labels and their values).
+        tolerations: Kubernetes tolerations of the training step (objects).
+        cpu: CPU limit of the training step (cores; a Kubernetes quantity, 500m or more).
+        memory: Memory limit of the training step (bytes; a Kubernetes quantity, 2Gi or more).
 
     Returns:
         sha256 of the augmentation policy: KFP's cache looks at names, and a file may change.
+
+    Example:
+        checked = preflight(
+            source_uri=source_uri,
+            store_uri=store_uri,
+            model_name="castings",
+            data_image=images.DATA,
+            train_image=images.TRAIN,
+        )
+        always_run(on_cluster(checked, repeats=0))
     """
     from yololine import steps
 

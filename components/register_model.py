@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components import images
+from yololine import images
 
 
 @dsl.component(base_image=images.DATA, install_kfp_package=False)
@@ -21,13 +21,23 @@ def register_model(
         exported: Manifest of the exported model.
         evaluation: Metrics, JSON.
         decision: The decision with its reasons, JSON.
-        store_uri: Root of the store.
-        model_name: Name of the model in the registry.
+        store_uri: Root of the store (s3://bucket/prefix, or a folder that the step can write).
+        model_name: Name of the model in the registry (1 to 63 lower-case letters, digits and dashes).
         version: Manifest of the version.
         report: Page with files and lineage.
 
     Returns:
         The version's name.
+
+    Example:
+        registered = register_model(
+            exported=exported.outputs["exported"],
+            evaluation=evaluated.outputs["evaluation"],
+            decision=decided.outputs["decision"],
+            store_uri=store_uri,
+            model_name="castings",
+        )
+        always_run(on_cluster(registered))
     """
     from yololine import steps
 

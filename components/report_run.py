@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components import images
+from yololine import images
 
 
 @dsl.component(base_image=images.DATA, install_kfp_package=False)
@@ -16,9 +16,15 @@ def report_run(
 
     Args:
         status: How the run ended.
-        store_uri: Root of the store.
-        model_name: Name of the model in the registry.
+        store_uri: Root of the store (s3://bucket/prefix, or a folder that the step can write).
+        model_name: Name of the model in the registry (1 to 63 lower-case letters, digits and dashes).
         report: The run report.
+
+    Example:
+        told = report_run(store_uri=store_uri, model_name="castings")
+        always_run(on_cluster(told))
+        with dsl.ExitHandler(exit_task=told):
+            ...  # the other tasks
     """
     from yololine import steps
 

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components import images
+from yololine import images
 
 
 @dsl.component(base_image=images.DATA, install_kfp_package=False)
@@ -19,15 +19,19 @@ def split_dataset(
 
     Args:
         dataset: Manifest of the cleaned dataset.
-        store_uri: Root of the store.
+        store_uri: Root of the store (s3://bucket/prefix, or a folder that the step can write).
         split: Manifest of the split.
         report: Page with images and objects per split and class.
-        val_fraction: Share of images for validation, above 0.
-        test_fraction: Share of images for the test split, above 0.
-        seed: Another seed gives another split.
+        val_fraction: Share of images for validation; training needs one (fraction; 0 or more and below 1).
+        test_fraction: Share of images for the test split; scoring needs one (fraction; 0 or more and below 1).
+        seed: Another seed gives another split (any whole number).
 
     Returns:
         The split's digest.
+
+    Example:
+        split = split_dataset(dataset=cleaned.outputs["dataset"], store_uri=store_uri, seed=7)
+        on_cluster(split)
     """
     from yololine import steps
 

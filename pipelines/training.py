@@ -1,8 +1,9 @@
 """The training line: from raw images to a registered, evaluated version."""
 
+from functools import partial
+
 from kfp import dsl
 
-from components import images
 from components.augment_dataset import augment_dataset
 from components.build_test_set import build_test_set
 from components.clean_dataset import clean_dataset
@@ -16,7 +17,8 @@ from components.report_run import report_run
 from components.resolve_source import resolve_source
 from components.split_dataset import split_dataset
 from components.train_detector import train_detector
-from pipelines.pod import always_run, on_cluster, on_gpu
+from yololine import images
+from yololine.pod import STORE_CONFIG, STORE_SECRET, always_run, on_cluster, on_gpu
 
 
 @dsl.pipeline(
@@ -54,46 +56,51 @@ def training(
     tolerations: list = [],
     cpu: str = "4",
     memory: str = "16Gi",
-    store_secret: str = "mlpipeline-minio-artifact",
-    store_config: str = "yololine-store",
+    store_secret: str = STORE_SECRET,
+    store_config: str = STORE_CONFIG,
 ) -> None:
     """Raw images and labels in, a registered and evaluated YOLO detector out.
 
     Args:
-        source_uri: Raw images and labels: s3://bucket/prefix, or a folder every step can read. YOLO (data.yaml, or images/ and labels/) and Pascal VOC layouts.
-        model_name: Name of the model in the registry: lower-case letters, digits and dashes.
-        source_format: Layout of the source: auto, yolo or voc.
-        store_uri: Where datasets, checkpoints, versions and run journals are kept: s3://bucket/prefix, or a folder every step can write.
-        architecture: Detector architecture: yolov8, yolov9, yolov10, yolo11, yolo12 or yolo26 with its size, for instance yolo11n.
-        weights_uri: A .pt of ultralytics to start from, s3://... or a file; empty starts from random weights.
-        weights_sha256: sha256 of the file at weights_uri, 64 hex digits; needed with it.
-        augmentation_policy: none, standard, or the URI of an Albumentations policy (YAML); applied to train images only.
-        augmentation_copies: Augmented copies per train image, 0 to 20.
-        max_dropped_fraction: Largest share of the source's images that cleaning may drop before the run is refused, 0 to 1.
-        val_fraction: Share of images for validation while training, above 0.
-        test_fraction: Share of images held out for the final score, above 0.
-        seed: Seed of split, augmentation and training.
-        epochs: Passes over the train split, 1 or more.
-        image_size: Side of the square model input in pixels, a multiple of 32.
-        batch_size: Images per batch, over all GPUs.
-        train_options: Further options of the trainer, for instance {"optimizer": "AdamW", "lr0": 0.002}.
-        train_retries: How often a failed trainer is started again from its newest checkpoint.
-        train_retry_wait_seconds: Pause before each of these starts, in seconds.
-        min_map50: Least AP50 on the test split for promotion, 0 to 1.
-        promotion_rules: Further least values by metric, for instance {"ap50_95": 0.3, "per_class.scratch.recall": 0.8}.
-        data_image: Container image of every other step.
-        train_image: Container image of the steps with torch: start weights, training, export; its tag names the YOLO release.
-        gpu_type: Kubernetes resource of the accelerator.
-        gpu_count: Accelerators of the training step, as text; 0 trains on the processor.
-        node_selector: Node labels that the training step asks for, for instance {"gpu-type": "a100"}.
-        tolerations: Kubernetes tolerations of the training step, a list of objects.
-        cpu: CPU limit of the training step, a Kubernetes quantity.
-        memory: Memory limit of the training step, a Kubernetes quantity.
-        store_secret: Kubernetes secret with the store's credentials, keys accesskey and secretkey.
-        store_config: Optional Kubernetes ConfigMap with the store's endpoint, keys AWS_ENDPOINT_URL_S3 and AWS_REGION.
+        source_uri: Raw images and labels, in YOLO (data.yaml, or images/ and labels/) or Pascal VOC layout (s3://bucket/prefix, or a folder that every step can read).
+        model_name: Name of the model in the registry (1 to 63 lower-case letters, digits and dashes).
+        source_format: Layout of the source (auto, yolo or voc).
+        store_uri: Where datasets, checkpoints, versions and run journals are kept (s3://bucket/prefix, or a folder that every step can write).
+        architecture: Detector architecture: yolov8, yolov9, yolov10, yolo11, yolo12 or yolo26 with its size (a family and a size, for instance yolo11n).
+        weights_uri: A .pt of ultralytics to start from (s3://... or a file; empty for random weights).
+        weights_sha256: sha256 of the file at weights_uri, needed with it (64 hex digits, or empty).
+        augmentation_policy: Augmentation of the train images (none, standard, or the URI of an Albumentations policy in YAML).
+        augmentation_copies: Augmented copies per train image (0 to 20).
+        max_dropped_fraction: Largest share of the source's images that cleaning may drop before the run is refused (fraction; 0 to 1).
+        val_fraction: Share of images for validation while training (fraction; above 0 and below 1).
+        test_fraction: Share of images held out for the final score (fraction; above 0 and below 1).
+        seed: Seed of split, augmentation and training (0 to 2147483647).
+        epochs: Passes over the train split (1 to 100000).
+        image_size: Side of the square model input (pixels; 32 to 4096, a multiple of 32).
+        batch_size: Images per batch, over all GPUs (images; 1 to 65536, a multiple of the GPUs).
+        train_options: Further options of the trainer, for instance {"optimizer": "AdamW", "lr0": 0.002} (names and values of ultralytics).
+        train_retries: How often a failed trainer is started again from its newest checkpoint (0 to 1000).
+        train_retry_wait_seconds: Pause before each of these starts (seconds; 0 to 86400).
+        min_map50: Least AP50 on the test split for promotion (fraction; 0 to 1).
+        promotion_rules: Further least values by metric, for instance {"ap50_95": 0.3, "per_class.scratch.recall": 0.8} (fraction; 0 to 1).
+        data_image: Container image of every other step (a name with a tag or a digest).
+        train_image: Container image of the steps with torch: start weights, training, export; its tag names the YOLO release (a name with a tag or a digest).
+        gpu_type: Kubernetes resource of the accelerator (for instance nvidia.com/gpu).
+        gpu_count: Accelerators of the training step, as text (0 to 9999, 0 trains on the processor).
+        node_selector: Node labels that the training step asks for, for instance {"gpu-type": "a100"} (labels and their values).
+        tolerations: Kubernetes tolerations of the training step (objects).
+        cpu: CPU limit of the training step (cores; a Kubernetes quantity, 500m or more).
+        memory: Memory limit of the training step (bytes; a Kubernetes quantity, 2Gi or more).
+        store_secret: Kubernetes secret with the store's credentials, keys accesskey and secretkey (a name).
+        store_config: Optional Kubernetes ConfigMap with the store's place, keys AWS_ENDPOINT_URL_S3, AWS_REGION, AWS_CA_BUNDLE and AWS_S3_ADDRESSING_STYLE (a name).
     """
+    on_data, on_train = (
+        partial(on_cluster, image=image, store_secret=store_secret, store_config=store_config)
+        for image in (data_image, train_image)
+    )
+
     report = report_run(store_uri=store_uri, model_name=model_name)
-    always_run(on_cluster(report, data_image, store_secret, store_config))
+    always_run(on_data(report))
 
     with dsl.ExitHandler(exit_task=report, name="line"):
         checked = preflight(
@@ -128,10 +135,10 @@ def training(
             memory=memory,
         )
         # Not repeated: what preflight refuses once, it refuses again.
-        always_run(on_cluster(checked, data_image, store_secret, store_config, repeats=0))
+        always_run(on_data(checked, repeats=0))
 
         source = resolve_source(source_uri=source_uri, store_uri=store_uri).after(checked)
-        always_run(on_cluster(source, data_image, store_secret, store_config))
+        always_run(on_data(source))
 
         cleaned = clean_dataset(
             source_uri=source_uri,
@@ -140,7 +147,7 @@ def training(
             source_format=source_format,
             max_dropped_fraction=max_dropped_fraction,
         )
-        on_cluster(cleaned, data_image, store_secret, store_config)
+        on_data(cleaned)
 
         split = split_dataset(
             dataset=cleaned.outputs["dataset"],
@@ -149,10 +156,10 @@ def training(
             test_fraction=test_fraction,
             seed=seed,
         )
-        on_cluster(split, data_image, store_secret, store_config)
+        on_data(split)
 
         test_set = build_test_set(split=split.outputs["split"], store_uri=store_uri)
-        on_cluster(test_set, data_image, store_secret, store_config)
+        on_data(test_set)
 
         augmented = augment_dataset(
             split=split.outputs["split"],
@@ -162,7 +169,7 @@ def training(
             policy_sha256=checked.outputs["Output"],
             seed=seed,
         )
-        on_cluster(augmented, data_image, store_secret, store_config)
+        on_data(augmented)
 
         weights = prepare_weights(
             store_uri=store_uri,
@@ -170,7 +177,7 @@ def training(
             weights_uri=weights_uri,
             weights_sha256=weights_sha256,
         ).after(checked)
-        on_cluster(weights, train_image, store_secret, store_config)
+        on_train(weights)
 
         trained = train_detector(
             split=split.outputs["split"],
@@ -186,7 +193,7 @@ def training(
             train_retry_wait_seconds=train_retry_wait_seconds,
             resources=[gpu_type, gpu_count, cpu, memory],
         )
-        on_cluster(trained, train_image, store_secret, store_config)
+        on_train(trained)
         on_gpu(
             trained,
             gpu_type=gpu_type,
@@ -202,14 +209,14 @@ def training(
             trained=trained.outputs["trained"],
             store_uri=store_uri,
         )
-        on_cluster(exported, train_image, store_secret, store_config)
+        on_train(exported)
 
         evaluated = evaluate_detector(
             exported=exported.outputs["exported"],
             test_set=test_set.outputs["test_set"],
             store_uri=store_uri,
         )
-        on_cluster(evaluated, data_image, store_secret, store_config)
+        on_data(evaluated)
 
         decided = decide_promotion(
             evaluation=evaluated.outputs["evaluation"],
@@ -217,7 +224,7 @@ def training(
             min_map50=min_map50,
             promotion_rules=promotion_rules,
         )
-        on_cluster(decided, data_image, store_secret, store_config)
+        on_data(decided)
 
         registered = register_model(
             exported=exported.outputs["exported"],
@@ -227,7 +234,7 @@ def training(
             model_name=model_name,
         )
         # Never cached: its record leads the run's report back to every step that was.
-        always_run(on_cluster(registered, data_image, store_secret, store_config))
+        always_run(on_data(registered))
 
         # deploy_model's seat: under dsl.If(decided.outputs["Output"] == True), after registered,
         # from registered.outputs["version"].

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "pipeline_package"]
+__all__ = ["__version__", "component", "component_package", "pipeline_package"]
 
 
 def pipeline_package(name: str) -> str:
@@ -17,21 +18,59 @@ def pipeline_package(name: str) -> str:
     Raises:
         UsageError: There is no pipeline of that name.
     """
-    folder = _compiled_folder()
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        from yololine.errors import UsageError
-
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
-        raise UsageError(
-            f"pipeline {name!r}",
-            rule="is not among the compiled pipelines",
-            remedy=f"use one of: {known}",
-        )
-    return str(path)
+    return _package(name, "pipeline")
 
 
-def _compiled_folder() -> Path:
-    """The wheel carries the folder inside the package; a checkout has it at its top."""
+def component_package(name: str) -> str:
+    """Path of a compiled component; docs/components.md says what each of them does.
+
+    Args:
+        name: The component's name, for instance `clean_dataset`.
+
+    Raises:
+        UsageError: There is no component of that name.
+    """
+    return _package(name, "component")
+
+
+def component(name: str) -> Any:
+    """A component as kfp loads it, to be called inside `@dsl.pipeline` with keyword arguments.
+
+    Its tasks need `yololine.pod.on_cluster` to reach the store from a cluster.
+
+    Args:
+        name: The component's name, for instance `clean_dataset`.
+
+    Raises:
+        UsageError: There is no component of that name.
+    """
+    from yololine.runs.composing import load_component
+
+    return load_component(component_package(name))
+
+
+def _package(name: str, *kinds: str) -> str:
+    files = {file.stem: file for kind in kinds for file in _compiled_files(kind)}
+    if name in files:
+        return str(files[name])
+    import difflib
+
+    from yololine.errors import UsageError
+
+    near = difflib.get_close_matches(name, files, n=1)
+    raise UsageError(
+        f"{' or '.join(kinds)} {name!r}",
+        rule="is not there",
+        remedy=(f"did you mean {near[0]}? " if near else "")
+        + f"There are: {', '.join(files) or 'none, reinstall yololine'}",
+    )
+
+
+def _compiled_files(kind: str) -> list[Path]:
+    """The wheel carries them inside the package; a checkout has them beside their source."""
     packaged = Path(__file__).with_name("compiled")
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "pipelines" / "compiled"
+    if packaged.is_dir():
+        folder = packaged if kind == "pipeline" else packaged / "components"
+    else:
+        folder = Path(__file__).parents[2] / f"{kind}s" / "compiled"
+    return sorted(folder.glob("*.yaml"))

@@ -1,1 +1,1 @@
-"""The compiled pipelines at work; the only room that imports kfp."""
+"""The compiled pipelines at work; beside `yololine.pod` the only room that imports kfp."""

@@ -12,8 +12,8 @@ import yaml
 
 from yololine.errors import UsageError
 
-# libyaml's loader reads a compiled pipeline in milliseconds; PyYAML's own takes a second.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's loader reads a compiled pipeline in milliseconds; PyYAML's own takes a second."""
 
 
 class ParameterType(StrEnum):
@@ -68,7 +68,7 @@ def read_package(path: Path) -> Package:
     """
     try:
         with path.open("rb") as file:
-            spec = next(yaml.load_all(file, Loader=_Loader))
+            spec = next(yaml.load_all(file, Loader=LOADER))
         inputs = spec["root"].get("inputDefinitions", {}).get("parameters", {})
         return Package(
             path=path.absolute(),
