@@ -9,7 +9,9 @@ import re
 import subprocess
 import sys
 import sysconfig
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,6 +90,35 @@ def problems(instructions: list[Instruction]) -> list[tuple[int, str]]:
     return found
 
 
+def divergences(files: Mapping[str, str]) -> list[tuple[str, int, str]]:
+    """Return where Containerfiles part that should be alike, as (name, line, message).
+
+    They are as many files as there are images, so that each builds by itself. Their own are the
+    folder of their lock, LABEL, and the last stage's ENV; the rest is the first one's.
+
+    Args:
+        files: Their texts, by the image's name.
+    """
+    found = []
+    common: list[Instruction] = []
+    for name, text in files.items():
+        steps = parse(text)
+        last = max(step.line for step in steps if step.keyword == "FROM")
+        alike = [
+            replace(step, value=step.value.replace(f"containers/{name}/", "containers/*/"))
+            for step in steps
+            if step.keyword != "LABEL" and not (step.keyword == "ENV" and step.line > last)
+        ]
+        common = common or alike
+        for step, first in zip_longest(alike, common):
+            if step is None or first is None or replace(step, line=first.line) != first:
+                line = (step or alike[-1]).line
+                where = f"containers/{next(iter(files))}/Containerfile:{(first or common[-1]).line}"
+                found.append((name, line, f"is not as {where}; keep the common part alike"))
+                break
+    return found
+
+
 def main() -> int:
     """Lint every Containerfile of the checkout."""
     files = sorted((ROOT / "containers").glob("*/Containerfile"))
@@ -96,10 +127,15 @@ def main() -> int:
     names = [str(file.relative_to(ROOT)) for file in files]
     hadolint = Path(sysconfig.get_path("scripts")) / "hadolint"
     broken = subprocess.run([hadolint, *names], cwd=ROOT, check=False).returncode != 0
-    for file, name in zip(files, names, strict=True):
-        for line, message in problems(parse(file.read_text(encoding="utf-8"))):
-            print(f"{name}:{line}: {message}")
-            broken = True
+    texts = {file.parent.name: file.read_text(encoding="utf-8") for file in files}
+    found = [
+        (image, line, message)
+        for image, text in texts.items()
+        for line, message in problems(parse(text))
+    ]
+    for image, line, message in found or divergences(texts):
+        print(f"containers/{image}/Containerfile:{line}: {message}")
+        broken = True
     return 1 if broken else 0
 
 

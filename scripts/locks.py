@@ -31,6 +31,13 @@ class Lock:
     source: Path
     target: Path
 
+    @property
+    def overrides(self) -> list[Path]:
+        """Return what no resolution takes, then what this one does without."""
+        common = ROOT / "requirements" / "overrides.txt"
+        own = self.source.with_name(common.name)
+        return [file for file in dict.fromkeys((common, own)) if file.exists()]
+
 
 def locks() -> list[Lock]:
     """List the locks in the order they depend on each other: all are held to dev.txt."""
@@ -65,7 +72,7 @@ def resolve(lock: Lock, *, upgrade: bool) -> str:
                 "--universal",
                 "--python-version=3.11",
                 "--generate-hashes",
-                f"--override={Path('requirements', 'overrides.txt')}",
+                *(f"--override={file.relative_to(ROOT)}" for file in lock.overrides),
                 # The project itself is built from the checkout.
                 "--no-emit-package=yololine",
                 # Nothing of the machine that resolved it: no index, no command line with paths.
