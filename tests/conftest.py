@@ -2,34 +2,57 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from uuid import uuid4
 
 import pytest
+import urllib3
 from minio import Minio
+from minio.error import MinioException
 
 
 class MinioServer:
     """A real MinIO on a port and a folder of its own."""
 
-    def __init__(self, binary: Path, folder: Path, *, https: bool = False) -> None:
-        """Prepare one; with `https`, public.crt and private.key lie in `folder/certs`."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
+    def __init__(
+        self,
+        binary: Path,
+        folder: Path,
+        *,
+        https: bool = False,
+        console: bool = False,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Prepare one.
+
+        Args:
+            binary: Of the server.
+            folder: For its data, and its log.
+            https: public.crt and private.key lie in `folder/certs`.
+            console: Serve the web console too, at `console_port`.
+            settings: Variables of the server's environment, such as MINIO_DOMAIN.
+        """
+        with (
+            socket.create_server(("127.0.0.1", 0)) as free,
+            socket.create_server(("127.0.0.1", 0)) as other,
+        ):
             self.port: int = free.getsockname()[1]
+            self.console_port: int = other.getsockname()[1]
         self.host = f"127.0.0.1:{self.port}"
         self.access_key = "tests-access-key"
         self.secret_key = "tests-secret-key"  # of nothing but this server
         self.folder = folder
         self._binary = binary
         self._https = https
+        self._console = console
+        self._settings = settings or {}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -43,13 +66,8 @@ class MinioServer:
 
     @property
     def client(self) -> Minio:
-        """A client beside the code under test; not over https."""
-        return Minio(
-            endpoint=self.host,
-            access_key=self.access_key,
-            secret_key=self.secret_key,
-            secure=False,
-        )
+        """A client beside the code under test."""
+        return self._client(retries=True)
 
     def make_bucket(self) -> str:
         """A new bucket's name."""
@@ -60,6 +78,7 @@ class MinioServer:
     def start(self) -> None:
         """Return once it serves."""
         command = [self._binary, "server", "--quiet", "--address", self.host]
+        command += ["--console-address", f"127.0.0.1:{self.console_port}"]
         command += ["--certs-dir", self.folder / "certs", self.folder / "data"]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -68,8 +87,9 @@ class MinioServer:
                     "HOME": str(self.folder),
                     "MINIO_ROOT_USER": self.access_key,
                     "MINIO_ROOT_PASSWORD": self.secret_key,
-                    "MINIO_BROWSER": "off",
+                    "MINIO_BROWSER": "on" if self._console else "off",
                     "MINIO_UPDATE": "off",
+                    **self._settings,
                 },
                 stdout=log,
                 stderr=log,
@@ -89,30 +109,40 @@ class MinioServer:
             self._process = None
 
     def _ready(self) -> bool:
-        if self._https:
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
+        # By what a client does: its health check says ready before it knows its own keys, and who
+        # asks in between is told to come again in a minute.
         try:
-            connection.request("GET", "/minio/health/ready")
-            return connection.getresponse().status == 200
-        except OSError:
+            self._client(retries=False).list_buckets()
+        except (MinioException, urllib3.exceptions.HTTPError):
             return False
-        finally:
-            connection.close()
+        return True
+
+    def _client(self, *, retries: bool) -> Minio:
+        return Minio(
+            endpoint=self.host,
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+            secure=self._https,
+            region=self._settings.get("MINIO_SITE_REGION"),
+            http_client=urllib3.PoolManager(
+                ca_certs=str(self.folder / "certs" / "public.crt") if self._https else None,
+                timeout=5,
+                retries=None if retries else False,
+            ),
+        )
 
 
 @pytest.fixture(scope="session")
 def new_minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., MinioServer]]:
-    """Makes a MinIO of a test's own, not started; its keyword `https` is MinioServer's."""
+    """Makes a MinIO of a test's own, not started; its keywords are MinioServer's."""
     cache = os.environ.get("YOLOLINE_CACHE") or Path.home() / ".cache" / "yololine"
     binary = Path(cache).expanduser() / "servers" / "minio"
     if not binary.exists():
         _unavailable(f"{binary} is missing: run `make servers`")
     with ExitStack() as started:
 
-        def new(*, https: bool = False) -> MinioServer:
-            server = MinioServer(binary, tmp_path_factory.mktemp("minio"), https=https)
+        def new(**options: Any) -> MinioServer:
+            server = MinioServer(binary, tmp_path_factory.mktemp("minio"), **options)
             started.callback(server.stop)
             return server
 

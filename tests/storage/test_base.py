@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from yololine.errors import IntegrityError, NotFound, UsageError
+from yololine.errors import NotFound, UsageError
 from yololine.storage import Entry, FileRef, Store, open_store, sha256_bytes
 from yololine.storage.base import CHUNK_BYTES, safe_path
 from yololine.storage.local import LocalStore
@@ -162,16 +162,11 @@ def test_a_reader_sees_the_old_content_or_the_new(store: Store) -> None:
 
 def test_content_is_held_against_its_reference(store: Store) -> None:
     assert not store.verified(SOME)
-    with pytest.raises(NotFound):
-        store.read_verified(SOME)
     store.write_bytes(SOME.path, b"content")
     assert store.verified(SOME)
-    assert store.read_verified(SOME) == b"content"
-    for corrupted, rule in ((b"conten", "6 bytes, published with 7"), (b"CONTENT", "sha256")):
+    for corrupted in (b"conten", b"CONTENT"):
         store.write_bytes(SOME.path, corrupted)
         assert not store.verified(SOME)
-        with pytest.raises(IntegrityError, match=rule):
-            store.read_verified(SOME)
 
 
 def test_the_checks_of_a_usable_store_leave_nothing(store: Store) -> None:

@@ -109,6 +109,40 @@ def test_in_a_cluster_the_first_kubeflow_store_that_answers_is_taken() -> None:
         assert outside.host == "s3.amazonaws.com"
 
 
+@pytest.mark.parametrize(
+    ("links", "named"),
+    [
+        (("SEAWEEDFS_SERVICE_HOST", "SEAWEEDFS_SERVICE_PORT_HTTP_S3"), True),
+        (("MINIO_SERVICE_SERVICE_HOST", "MINIO_SERVICE_SERVICE_PORT"), True),
+        # Another port of seaweedfs, whose services have none named http-s3: not S3's.
+        (("SEAWEEDFS_SERVICE_HOST", "SEAWEEDFS_SERVICE_PORT"), False),
+    ],
+)
+def test_in_kubeflow_s_own_namespace_its_store_is_taken(
+    links: tuple[str, str], *, named: bool
+) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as here,
+        socket.create_server(("127.0.0.1", 0)) as elsewhere,
+    ):
+        host, port = here.getsockname()
+        environ = IN_CLUSTER | {links[0]: host, links[1]: str(port)}
+        found = find_endpoint(environ, kubeflow_stores=[elsewhere.getsockname()])
+        assert found.host == f"127.0.0.1:{(here if named else elsewhere).getsockname()[1]}"
+        assert not found.secure
+        # Such variables mean nothing outside a cluster.
+        del environ["KUBERNETES_SERVICE_HOST"]
+        assert find_endpoint(environ).host == "s3.amazonaws.com"
+
+
+@pytest.mark.parametrize("port", ["", "1", "tcp://10.0.0.1:9000"])
+def test_a_service_that_does_not_answer_is_passed_over(port: str) -> None:
+    links = {"MINIO_SERVICE_SERVICE_HOST": "127.0.0.1", "MINIO_SERVICE_SERVICE_PORT": port}
+    with socket.create_server(("127.0.0.1", 0)) as stock:
+        found = find_endpoint(IN_CLUSTER | links, kubeflow_stores=[stock.getsockname()])
+        assert found.host == f"127.0.0.1:{stock.getsockname()[1]}"
+
+
 def test_in_a_cluster_without_a_kubeflow_store_it_is_aws() -> None:
     found = find_endpoint(IN_CLUSTER, kubeflow_stores=[("127.0.0.1", 1)])
     assert found.host == "s3.amazonaws.com"

@@ -14,7 +14,7 @@ from urllib3.exceptions import ConnectTimeoutError, ProtocolError, ReadTimeoutEr
 
 from yololine.errors import UsageError
 from yololine.storage import endpoint, http
-from yololine.storage.http import S3Http
+from yololine.storage.http import NotS3, S3Http
 
 Handler = Callable[[socket.socket], None]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -122,8 +122,14 @@ def test_a_slow_network_may_take_longer_than_a_connection(
 
 
 def test_no_redirect_is_followed(client: S3Http) -> None:
-    moved = b"HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:1/x\r\nContent-Length: 0\r\n\r\n"
-    with _serving(_answers(moved)) as url:
+    moved = b"HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:1/x?y\r\nContent-Length: 0\r\n"
+    with (
+        _serving(_answers(moved + b"\r\n")) as url,
+        pytest.raises(NotS3, match=r"^redirects to http://127\.0\.0\.1$"),
+    ):
+        client.urlopen("GET", url)
+    # S3's own says in XML where the bucket is.
+    with _serving(_answers(moved + b"Content-Type: application/xml\r\n\r\n")) as url:
         assert client.urlopen("GET", url).status == 307
 
 

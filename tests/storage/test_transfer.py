@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import re
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from yololine.errors import IntegrityError, NotFound, StoreRefused
-from yololine.storage import FileRef, Store, fetch_files, publish_files, sha256_bytes
+from yololine.storage import FileRef, Store, fetch_files, publish_files, sha256_bytes, transfer
 from yololine.storage.local import LocalStore
 from yololine.storage.transfer import ATTEMPTS, THREADS
 
@@ -37,12 +40,10 @@ def test_files_go_to_a_store_and_come_back(store: Store, tmp_path: Path) -> None
         FileRef(path=f"datasets/{name}", sha256=sha256_bytes(data), size_bytes=len(data))
         for name, data in contents.items()
     ]
-    arrived: list[int] = []
     back = tmp_path / "deep" / "back"
-    fetch_files(store, [(ref, back / ref.path) for ref in refs], progress=arrived.append)
+    fetch_files(store, [(ref, back / ref.path) for ref in refs])
     assert {name: (back / "datasets" / name).read_bytes() for name in contents} == contents
     assert len(_files_below(back)) == len(contents)
-    assert sorted(arrived) == sorted(map(len, contents.values()))
 
 
 def test_a_folder_and_its_copy_have_one_listing(store: Store, bccd: Path) -> None:
@@ -155,14 +156,39 @@ def test_an_interruption_stops_all_and_leaves_no_parts(tmp_path: Path) -> None:
     store = _Endless(tmp_path / "store")
     store.write_bytes("first", b"1")
     first = FileRef(path="first", sha256=hashlib.sha256(b"1").hexdigest(), size_bytes=1)
+    arrives = tmp_path / "back" / "first"
 
-    def interrupt(_: int) -> None:
+    def interrupt() -> None:
+        while not arrives.exists():
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
     with pytest.raises(KeyboardInterrupt):
-        fetch_files(
-            store,
-            [(first, tmp_path / "back" / "first"), *_endless(tmp_path / "back")],
-            progress=interrupt,
-        )
+        fetch_files(store, [(first, arrives), *_endless(tmp_path / "back")])
+    interrupting.join()
     assert _files_below(tmp_path / "back") == ["first"]
+
+
+def test_a_long_transfer_says_how_far_it_is(
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "yololine")
+    files = _written(tmp_path, {name: bytes(2 << 20) for name in "abc"})
+    refs = publish_files(store, files)
+    fetch_files(store, [(ref, tmp_path / "back" / ref.path) for ref in refs])
+    assert caplog.messages == []  # a short one says nothing
+    monkeypatch.setattr(transfer, "PROGRESS_SECONDS", 0)
+    store.delete(refs[0].path)
+    assert publish_files(store, files) == refs
+    sent = [line for line in caplog.messages if line.startswith(f"sent to {store.uri}: ")]
+    assert sent == caplog.messages
+    assert re.fullmatch(r"[^:]+(://.*)?: 6 of 6 MB, [\d.]+ MB/s", sent[-1])
+    caplog.clear()
+    fetch_files(store, [(ref, tmp_path / "back" / ref.path) for ref in refs])
+    assert len(caplog.messages) >= 6  # pieces of a file, too
+    assert caplog.messages[-1].startswith(f"fetched from {store.uri}: 6 of 6 MB, ")

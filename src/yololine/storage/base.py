@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from yololine.errors import IntegrityError, NotFound, UsageError
@@ -58,8 +58,16 @@ class Store(ABC):
         """Create or replace an object."""
 
     @abstractmethod
-    def upload(self, source: Path, path: str) -> None:
+    def upload(
+        self, source: Path, path: str, *, sending: Callable[[int], None] | None = None
+    ) -> None:
         """Stream a file into an object, which is created or replaced.
+
+        Args:
+            source: The file.
+            path: The object.
+            sending: Called with the bytes of each piece that is about to be sent. What it raises
+                ends the upload, of which nothing stays.
 
         Raises:
             NotFound: There is no such file.
@@ -117,21 +125,11 @@ class Store(ABC):
         """Whether the object is there."""
         return self.size_bytes(path) is not None
 
-    def read_verified(self, ref: FileRef) -> bytes:
-        """Content of a published object.
-
-        Raises:
-            NotFound: There is no such object.
-            IntegrityError: Size or sha256 differ from the reference.
-        """
-        data = self.read_bytes(ref.path)
-        check_content(self.uri, ref, len(data), sha256_bytes(data))
-        return data
-
     def verified(self, ref: FileRef) -> bool:
-        """Whether the object is there and holds what was published.
+        """Whether the object is there and is what was published.
 
-        The whole content is read, so call it on results, not in loops over images.
+        A store that has kept the sha256 with which the content arrived answers from that; of any
+        other all is read. Who goes on to use the content fetches it, and that always verifies.
         """
         if self.size_bytes(ref.path) != ref.size_bytes:
             return False
@@ -197,12 +195,6 @@ def is_utf8(name: str) -> bool:
 def is_hidden(path: str) -> bool:
     """Whether listings leave an object out: dot files, dot folders and unfinished files."""
     return path.endswith(TEMPORARY_SUFFIX) or any(name[:1] == "." for name in path.split("/"))
-
-
-def without_secrets(uri: str) -> str:
-    """The URI fit to be shown: user and password in front of the host are struck out."""
-    # Up to the last @: a secret may hold slashes.
-    return re.sub(r"://.*@", "://***@", uri, flags=re.DOTALL)
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from yololine.errors import UsageError
-from yololine.storage.base import without_secrets
+from yololine.errors import UsageError, without_secrets
 
 KUBEFLOW_STORES = (("seaweedfs.kubeflow", 9000), ("minio-service.kubeflow", 9000))
 """Object stores of a stock Kubeflow Pipelines installation, the newest release's first.
 
 The launcher has the endpoint built in, and hands it to no step.
+"""
+_SERVICE_LINKS = (
+    # Of seaweedfs' ports the first, which goes by SEAWEEDFS_SERVICE_PORT, is not the S3 API's.
+    ("SEAWEEDFS_SERVICE_HOST", "SEAWEEDFS_SERVICE_PORT_HTTP_S3"),
+    ("MINIO_SERVICE_SERVICE_HOST", "MINIO_SERVICE_SERVICE_PORT"),
+)
+"""Variables by which Kubernetes tells a pod of the same services in its own namespace.
+
+For runs in the namespace that Kubeflow itself is installed in, whatever its name; the launcher
+looks there first, too.
 """
 KUBEFLOW_CONNECT_SECONDS = 3
 AWS = "https://s3.amazonaws.com"
@@ -35,6 +44,14 @@ class Endpoint:
     secure: bool
     reason: str
 
+    @property
+    def is_address(self) -> bool:
+        """Whether the host is an IP address, not a name."""
+        with suppress(ValueError):
+            ipaddress.ip_address(str(urlsplit(f"//{self.host}").hostname))
+            return True
+        return False
+
     def __str__(self) -> str:
         return f"{'https' if self.secure else 'http'}://{self.host} ({self.reason})"
 
@@ -52,7 +69,7 @@ def find_endpoint(
             return _endpoint(url, variable)
     reason = "no AWS_ENDPOINT_URL is set"
     if environ.get("KUBERNETES_SERVICE_HOST"):
-        for host, port in kubeflow_stores:
+        for host, port in (*_linked_services(environ), *kubeflow_stores):
             if _accepts_connections(host, port):
                 return Endpoint(
                     host=f"{host}:{port}",
@@ -94,7 +111,7 @@ def _is_metadata_address(text: str) -> bool:
 
 def _endpoint(url: str, variable: str) -> Endpoint:
     shown = f"{variable}={without_secrets(url)}"
-    remedy = f"write {variable}=http://host:port or https://host"
+    remedy = f"write {variable}=http://minio.example:9000, with your store's host and port"
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -117,6 +134,12 @@ def _endpoint(url: str, variable: str) -> Endpoint:
         secure=parts.scheme == "https",
         reason=f"from {variable}",
     )
+
+
+def _linked_services(environ: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    for host, port in _SERVICE_LINKS:
+        if environ.get(host) and environ.get(port, "").isdecimal():
+            yield environ[host], int(environ[port])
 
 
 def _accepts_connections(host: str, port: int) -> bool:

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,7 +20,9 @@ class LocalStore(Store):
     """Objects are files below a folder; links that lead out of it are not followed."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().absolute()
+        with suppress(RuntimeError):  # ~name of nobody: a folder that is called so
+            root = root.expanduser()
+        self.root = root.absolute()
         self.uri = str(self.root)
 
     def chunks(self, path: str) -> Iterator[bytes]:
@@ -38,9 +39,14 @@ class LocalStore(Store):
         with self._writing(path) as file:
             file.write(data)
 
-    def upload(self, source: Path, path: str) -> None:
+    def upload(
+        self, source: Path, path: str, *, sending: Callable[[int], None] | None = None
+    ) -> None:
         with disk_in_words(source), source.open("rb") as stream, self._writing(path) as file:
-            shutil.copyfileobj(stream, file, CHUNK_BYTES)
+            while chunk := stream.read(CHUNK_BYTES):
+                if sending:
+                    sending(len(chunk))
+                file.write(chunk)
 
     def size_bytes(self, path: str) -> int | None:
         file = self._file(path)

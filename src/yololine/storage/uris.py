@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-from yololine.errors import UsageError
-from yololine.storage.base import Store, without_secrets
+from yololine.errors import UsageError, without_secrets
+from yololine.storage.base import Store
 from yololine.storage.local import LocalStore
 
 _SCHEME = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(.*)", re.DOTALL)
