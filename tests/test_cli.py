@@ -23,7 +23,17 @@ def _yololine(*argv: str, cwd: Path | None = None) -> subprocess.CompletedProces
     )
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["run", "--help"], ["sample", "-h"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--help"],
+        ["--version"],
+        ["run", "--help"],
+        ["sample", "-h"],
+        ["show", "-h"],
+        ["compile", "-h"],
+    ],
+)
 def test_help_imports_nothing_heavy(argv: list[str]) -> None:
     program = f"""
 import atexit, sys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import sys
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from yololine import __version__, _compiled_folder, pipeline_package
+from yololine import __version__, _compiled_files, pipeline_package
 from yololine.errors import YololineError
+from yololine.images import REGISTRY
 
 if TYPE_CHECKING:
     from yololine.runs.outcome import RunOutcome
@@ -26,7 +28,7 @@ class _Pipelines(click.Group):
     """One command for each compiled pipeline, made from its YAML when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return sorted(file.stem for file in _compiled_folder().glob("*.yaml"))
+        return [file.stem for file in _compiled_files("pipeline")]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
@@ -62,6 +64,70 @@ def sample(out: Path, layout: str, images: int, seed: int) -> None:
     click.echo(f"{report.out}: {report.images} images in layout {report.layout}, {objects}")
     for fault in report.faults:
         click.echo(f"planted: {fault}")
+
+
+@cli.command(
+    "compile",
+    short_help="Write a pipeline's YAML for your own image registry.",
+    epilog="NAME is a pipeline, "
+    + ", or a component, ".join(
+        ", ".join(file.stem for file in _compiled_files(kind)) for kind in ("pipeline", "component")
+    )
+    + ".",
+)
+@click.argument("name", default="training")
+@click.option("--registry", default=REGISTRY, show_default=True, help="Where images come from.")
+@click.option("--tag", default=__version__, show_default=True, help="Which release of them.")
+@click.option(
+    "--image",
+    "pins",
+    multiple=True,
+    metavar="IMAGE=REFERENCE",
+    help="One image by its whole name: train=registry.example.com/ml/train@sha256:... Repeatable.",
+)
+@click.option(
+    "--out",
+    metavar="FILE.yaml",
+    help="What to write; - is standard output. [default: NAME.yaml]",
+)
+def compile_(name: str, registry: str, tag: str, pins: tuple[str, ...], out: str | None) -> None:
+    """Write the compiled pipeline or component NAME, training if not given, for your registry.
+
+    Its steps then come from REGISTRY/data:TAG and REGISTRY/train:TAG. The file is what the UI's
+    upload and kfp.Client take.
+    """
+    from yololine.runs.reissue import reissue
+
+    issued = reissue(name, registry=registry, tag=tag, pins=pins)
+    if out == "-":
+        click.echo(issued.text, nl=False)
+        return
+    file = Path(out or f"{name}.yaml")
+    issued.write(file)
+    click.echo(f"{file}: {', '.join(issued.images.values())}")
+
+
+@cli.command(short_help="Tell of a run, or of a version of a model.")
+@click.argument("what", metavar="[RUN|VERSION]", default="latest")
+@click.option("--store-uri", metavar="TEXT", help="Where runs and models are. [default: as run's]")
+@click.option("--json", "as_json", is_flag=True, help="All there is to know, for programs.")
+def show(what: str, store_uri: str | None, as_json: bool) -> None:
+    """Print the essentials of a run or of a registered version.
+
+    RUN is an id or the start of one, or latest, which is shown if nothing is given. VERSION is
+    model@version, or model alone for its champion.
+    """
+    from rich.console import Console
+
+    from yololine.runs import show as shown
+    from yololine.runs.parameters import local_defaults
+    from yololine.storage import open_store
+
+    found = shown.look_up(open_store(store_uri or local_defaults()["store_uri"]), what)
+    if as_json:
+        click.echo(found.model_dump_json(indent=1))
+    else:
+        shown.show(found, Console(highlight=False))
 
 
 def pipeline_command(file: Path) -> click.Command:
@@ -106,12 +172,12 @@ def _option(parameter: Parameter) -> click.Option:
     }
     default = local_defaults().get(parameter.name, parameter.default)
     shown = default if isinstance(default, str) and default else json.dumps(default)
+    # A bare --promote means true; any other option takes what follows, be it -1.
+    bare: dict[str, Any] = {"is_flag": False, "flag_value": "true"}
     return click.Option(
         [option_name(parameter.name), parameter.name],
         metavar=metavar[parameter.type],
-        # A bare --promote means true.
-        is_flag=False,
-        flag_value="true" if parameter.type is ParameterType.BOOLEAN else None,
+        **(bare if parameter.type is ParameterType.BOOLEAN else {}),
         help=f"{parameter.description} [{'required' if default is None else f'default: {shown}'}]",
     )
 
@@ -154,6 +220,9 @@ def _say_how_to_go_on(outcome: RunOutcome) -> None:
 
 def main(command: click.Command = cli) -> None:
     """The entry point: refusals in words on stderr, with the exit code of their kind."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may know ASCII alone
     try:
         command()
     except YololineError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Mapping
@@ -13,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from yololine.reporting.palette import class_colour
-from yololine.reporting.pictures import draw_boxes, side_by_side, thumbnail, to_jpeg
+from yololine.reporting.pictures import draw_boxes, thumbnail, to_jpeg
+from yololine.telemetry.endings import Continuation
 from yololine.telemetry.records import STEPS, EpochProgress, ErrorRecord, StepRecord, StepState
+from yololine.telemetry.runs import RunState
 
 RUN_ID = "7c1e4b52-9a53-4f0e-b1f7-5a2f0c9d1e77"
 EARLIER_RUN_ID = "2f6d0a9b-41c8-4e67-8a1d-0b7c3e5f9a10"
@@ -43,11 +45,11 @@ TIMES = {
 class Run:
     """The arguments of a report."""
 
-    state: str
+    state: RunState
     records: dict[str, StepRecord]
     exhibits: dict[str, bytes]
     error: ErrorRecord | None = None
-    hint: str = ""
+    go_on: Continuation | None = None
     run_id: str = RUN_ID
     model_name: str = "strip-defects"
 
@@ -59,7 +61,7 @@ class Run:
             "error": self.error,
             "records": self.records,
             "exhibits": self.exhibits,
-            "hint": self.hint,
+            "go_on": self.go_on,
         }
 
 
@@ -102,6 +104,21 @@ def curve(ap: float) -> dict[str, list[float]]:
         max(1 - (r / reach) ** 6 * 0.55 - r * 0.05, 0) if r <= reach else 0 for r in recall
     ]
     return {"recall": recall, "precision": precision}
+
+
+def seen(number: int) -> dict[str, list[dict[str, Any]]]:
+    """What is in an example, and what was found there."""
+    random = np.random.default_rng(number)
+    truth, found = [], []
+    for n in range(5):
+        x, y = random.uniform(0.02, 0.7, 2)
+        width, height = random.uniform(0.05, 0.28, 2)
+        right = n != number % 5
+        box = {"name": CLASSES[n % 4], "xywh": [x, y, width, height], "right": right}
+        truth.append({**box, "score": None})
+        shifted = [x + 0.01, y - 0.01, width, height]
+        found.append({**box, "xywh": shifted, "score": 0.9 - 0.1 * n})
+    return {"truth": truth, "found": found}
 
 
 def facts() -> dict[str, dict[str, Any]]:
@@ -295,7 +312,7 @@ def facts() -> dict[str, dict[str, Any]]:
             "images": 122,
             "latency_ms": 11.8,
             "examples": [
-                {"exhibit": f"example-{n}", "caption": caption}
+                {"exhibit": f"example-{n}", "caption": caption, **seen(n)}
                 for n, caption in enumerate(
                     [
                         "images/coil-0705-0017.jpg: 4 of 5 found",
@@ -391,22 +408,9 @@ def plate(seed: int, width: int = 640, height: int = 480) -> npt.NDArray[np.uint
 @functools.cache
 def pictures() -> dict[str, bytes]:
     """Every exhibit the facts name, but for `file-missing`."""
-    random = np.random.default_rng(5)
-    boxes = np.sort(random.uniform(20, 460, (5, 2, 2)), axis=1).reshape(5, 4)
-    classes = [0, 1, 2, 3, 0]
-    colours = [class_colour(index) for index in classes]
-    names = [CLASSES[index] for index in classes]
     found = {}
     for n in range(5):
-        truth = draw_boxes(plate(n), boxes, colours=colours, labels=names)
-        guess = draw_boxes(
-            plate(n),
-            boxes + random.normal(0, 5, boxes.shape),
-            colours=colours,
-            labels=[f"{name} 0.8{n}" for name in names],
-            dashed=[False, False, True, False, False],
-        )
-        found[f"example-{n}"] = to_jpeg(side_by_side(truth, guess))
+        found[f"example-{n}"] = thumbnail(plate(n))
         found[f"box-{n}"] = to_jpeg(
             draw_boxes(
                 plate(n), [[420, 300, 600, 440]], colours=["#e1141e"], dashed=[True], max_width=320
@@ -420,7 +424,7 @@ def pictures() -> dict[str, bytes]:
 
 def succeeded_run() -> Run:
     return Run(
-        state="succeeded",
+        state=RunState.SUCCEEDED,
         records={step: record(step, told) for step, told in facts().items()},
         exhibits=pictures(),
     )
@@ -450,11 +454,14 @@ def failed_run() -> Run:
         notes=(),
     )
     return Run(
-        state="failed",
+        state=RunState.FAILED,
         records=records,
         exhibits=pictures(),
         error=error,
-        hint="yololine run training --parameters strip.yaml --set batch_size=32",
+        go_on=Continuation(
+            advice="The same command goes on:",
+            command="yololine run training --parameters strip.yaml --batch-size 32",
+        ),
     )
 
 
@@ -477,10 +484,10 @@ def terminated_run() -> Run:
         ),
     )
     return Run(
-        state="terminated",
+        state=RunState.TERMINATED,
         records=records,
         exhibits={},
-        hint="yololine run training --parameters strip.yaml",
+        go_on=Continuation(advice="Press Retry."),
     )
 
 
@@ -529,7 +536,91 @@ def reused_run() -> Run:
                 made_seconds=seconds,
                 notes=(),
             )
-    return Run(state="succeeded", records=records, exhibits=pictures())
+    return Run(state=RunState.SUCCEEDED, records=records, exhibits=pictures())
+
+
+def many_run() -> Run:
+    """All that a page may have to hold: eighty classes with names of every kind, and pictures."""
+    random = np.random.default_rng(3)
+    told = facts()
+    names = [
+        "划痕",
+        "حفرة",
+        "<b>rost</b> & 'Öl'",
+        "a-name-without-a-single-space-that-goes-on-for-sixty-letters-in-all",
+        *(f"class number {n}" for n in range(76)),
+    ]
+    box = told["evaluate_detector"]["per_class"]["dent"]
+    photo = np.kron(random.integers(0, 255, (60, 80, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+    noisy = np.clip(photo + random.normal(0, 40, photo.shape), 0, 255).astype(np.uint8)
+    pictures = {f"example-{n}": thumbnail(noisy) for n in range(12)}
+    pictures |= {f"fault-{n}": thumbnail(noisy, 320) for n in range(24)}
+    crowd = [
+        {
+            "name": names[n % 80],
+            "xywh": [*random.uniform(0, 0.9, 2), 0.06, 0.06],
+            "right": n % 3 > 0,
+            "score": 0.5,
+        }
+        for n in range(300)
+    ]
+    matrix = random.integers(0, 9, (81, 81)).tolist()
+    matrix[3][80], matrix[80][0] = 400, 300
+    told["evaluate_detector"] |= {
+        "per_class": dict.fromkeys(names, box),
+        "pr_curves": {name: curve(random.uniform(0.2, 0.9)) for name in names},
+        "confusion": {"labels": [*names, "background"], "matrix": matrix},
+        "examples": [
+            {"exhibit": f"example-{n}", "caption": f"图片/{n}.jpg", "truth": crowd, "found": crowd}
+            for n in range(12)
+        ],
+    }
+    objects = {name: int(random.integers(1, 5000)) for name in names}
+    told["clean_dataset"] |= {
+        "class_names": names,
+        "objects_per_class": objects,
+        "images_per_class": objects,
+        "dropped_files": [
+            {
+                "file": f"images/{'a very long name ' * 12}{n}.jpg",
+                "reason": "truncated image",
+                "detail": "x" * 300,
+                "exhibit": f"fault-{n}" if n < 24 else "",
+            }
+            for n in range(700)
+        ],
+    }
+    for part in told["split_dataset"]["counts"].values():
+        part["objects_per_class"] = objects
+    told["augment_dataset"]["objects_per_class"] = objects
+    told["build_test_set"]["objects_per_class"] = objects
+    return Run(
+        state=RunState.SUCCEEDED,
+        records={step: record(step, of_step) for step, of_step in told.items()},
+        exhibits=pictures,
+        model_name="一个非常长的模型名称" * 4,
+    )
+
+
+def retried_run() -> Run:
+    """Failed once, and now under way again."""
+    failed = failed_run()
+    first = failed.records["train_detector"]
+    again = first.model_copy(
+        update={
+            "state": StepState.RUNNING,
+            "attempt": 3,
+            "earlier": (first.as_attempt(),),
+            "finished_at": None,
+            "error": None,
+        }
+    )
+    return dataclasses.replace(
+        failed,
+        state=RunState.RUNNING,
+        error=None,
+        records={**failed.records, "train_detector": again},
+    )
 
 
 @pytest.fixture
@@ -550,3 +641,8 @@ def terminated() -> Run:
 @pytest.fixture
 def reused() -> Run:
     return reused_run()
+
+
+@pytest.fixture
+def many() -> Run:
+    return many_run()

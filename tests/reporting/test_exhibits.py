@@ -19,7 +19,7 @@ def encoded(format_name: str, size: tuple[int, int] = (32, 20)) -> bytes:
 @pytest.mark.parametrize(("format_name", "mime"), [("JPEG", "image/jpeg"), ("PNG", "image/png")])
 def test_a_picture_is_embedded_with_its_size(format_name: str, mime: str) -> None:
     data = encoded(format_name)
-    found = Exhibits({"a": data}).find("a")
+    found = Exhibits({"a": data}, budget_bytes=3_000_000).find("a")
     assert found is not None
     assert (found.width, found.height) == (32, 20)
     head, _, body = found.uri.partition(",")
@@ -29,7 +29,7 @@ def test_a_picture_is_embedded_with_its_size(format_name: str, mime: str) -> Non
 
 @pytest.mark.parametrize("name", ["b", "", None, 3, ["a"]])
 def test_a_name_that_is_not_there(name: Any) -> None:
-    assert Exhibits({"a": encoded("PNG")}).find(name) is None
+    assert Exhibits({"a": encoded("PNG")}, budget_bytes=3_000_000).find(name) is None
 
 
 @pytest.mark.parametrize(
@@ -38,10 +38,10 @@ def test_a_name_that_is_not_there(name: Any) -> None:
     ids=["empty", "svg", "cut short", "gif"],
 )
 def test_what_is_no_jpeg_or_png_is_left_out(data: bytes) -> None:
-    assert Exhibits({"a": data}).find("a") is None
+    assert Exhibits({"a": data}, budget_bytes=3_000_000).find("a") is None
 
 
 def test_a_full_page_takes_no_more() -> None:
     heavy = encoded("PNG") + bytes(2_000_000)
-    exhibits = Exhibits({"a": heavy, "b": heavy, "c": encoded("PNG")})
+    exhibits = Exhibits({"a": heavy, "b": heavy, "c": encoded("PNG")}, budget_bytes=3_000_000)
     assert [exhibits.find(name) is not None for name in "abc"] == [True, False, True]

@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 
 from yololine.reporting.pages import render_run_report, render_step_page
-from yololine.telemetry.records import STEPS, EpochProgress, ErrorRecord, StepRecord, StepState
+from yololine.telemetry.endings import Continuation
+from yololine.telemetry.records import (
+    STEPS,
+    Attempt,
+    EpochProgress,
+    ErrorRecord,
+    StepRecord,
+    StepState,
+)
+from yololine.telemetry.runs import RunState
 
 VOID = {"br", "hr", "img", "input", "link", "meta"}
 HOSTILE = "<script>alert(1)</script>\"'&amp;"
@@ -82,6 +91,7 @@ def test_every_page_is_sound(name: str, request: pytest.FixtureRequest) -> None:
         assert len(page.ids) == len(set(page.ids))
         assert all(image["alt"] for image in page.all("img"))
         assert all(head.get("scope") for head in page.all("th"))
+        assert len(page.all("caption")) == len(page.all("table"))
         for link in page.all("a"):
             assert (link["href"] or "")[1:] in page.ids
         for tag, attrs in page.tags:
@@ -131,7 +141,9 @@ def test_the_report_has_every_section(succeeded: Any) -> None:
         succeeded.records["train_detector"].key,
     ):
         assert words in page.said, words
-    assert len(page.all("img")) == 5 + 8 + 3
+    assert len(page.all("img")) == 8 + 3
+    # Each photograph once, drawn twice.
+    assert len(page.all("image")) == len(page.all("use")) == 5
     assert "What happened" not in page.said
 
 
@@ -156,8 +168,8 @@ def test_a_failure_tells_its_words_and_the_way_on(failed: Any) -> None:
     assert "Failed at step 8 of 12: Train" in page.said
     assert page.said.count("killed for memory, oom_kill 1 in memory.events") == 1
     assert "Set batch_size to 32 or less, or ask for more than 16Gi." in page.said
-    assert "Training had finished epoch 23 of 60." in page.said
-    assert failed.hint in page.said
+    assert "Training is kept after epoch 23 of 60." in page.said
+    assert failed.go_on.command in page.said
     kept = page.said.split("What is kept")[1].split("Worth knowing")[0]
     assert "Start weights" in kept
     assert "Source" not in kept
@@ -165,20 +177,104 @@ def test_a_failure_tells_its_words_and_the_way_on(failed: Any) -> None:
     assert "data-copy" in page.text
 
 
-@pytest.mark.parametrize("state", ["succeeded", "running"])
-def test_no_hint_where_nothing_went_wrong(succeeded: Any, state: str) -> None:
-    assert "do-go-on" not in report(succeeded, state=state, hint="do-go-on").said
+@pytest.mark.parametrize("state", [RunState.SUCCEEDED, RunState.RUNNING])
+def test_nothing_goes_on_where_nothing_went_wrong(succeeded: Any, state: RunState) -> None:
+    go_on = Continuation(advice="Please", command="do-go-on")
+    assert "do-go-on" not in report(succeeded, state=state, go_on=go_on).said
 
 
 def test_the_runs_own_error_is_told_where_no_step_has_one() -> None:
     error = ErrorRecord(kind="StoreUnavailable", message="s3://x: does not answer; start it")
     page = Page(
         render_run_report(
-            run_id="r", model_name="m", state="failed", error=error, records={}, exhibits={}
+            run_id="r", model_name="", state=RunState.FAILED, error=error, records={}, exhibits={}
         )
     )
+    assert "Training run" in page.said
     assert "StoreUnavailable : s3://x: does not answer; start it" in page.said
     assert page.said.count("not run") == len(SHOWN)
+
+
+def test_the_words_of_every_failed_step_are_there(failed: Any) -> None:
+    """Two steps that ran beside each other may both have failed."""
+    error = ErrorRecord(kind="DatasetError", message="shard 3: is gone; run again")
+    other = failed.records["build_test_set"].model_copy(
+        update={"state": StepState.FAILED, "error": error}
+    )
+    page = report(failed, error=None, records={**failed.records, "build_test_set": other})
+    assert page.said.count("shard 3: is gone") == 1
+    assert page.said.count("killed for memory") == 1
+
+
+def test_a_killed_run_says_where(failed: Any) -> None:
+    page = report(failed, state=RunState.KILLED, error=None)
+    assert "Killed at step 8 of 12: Train" in page.said
+    assert "Go on from here" in page.said
+
+
+def test_what_became_of_earlier_attempts_is_kept(succeeded: Any) -> None:
+    record = succeeded.records["train_detector"]
+    attempts = (
+        Attempt(attempt=1, state=StepState.RUNNING, started_at=record.started_at),
+        Attempt(
+            attempt=2,
+            state=StepState.FAILED,
+            started_at=record.started_at,
+            progress=EpochProgress(epoch=12, epochs=60),
+            error=ErrorRecord(kind="TrainerDied", message="trainer: ended with exit code 3"),
+        ),
+    )
+    retried = record.model_copy(update={"attempt": 3, "earlier": attempts})
+    page = report(succeeded, records={**succeeded.records, "train_detector": retried})
+    assert "Training, attempt 1 Cut off without a word, begun 3 May 2025" in page.said
+    assert (
+        "attempt 2 Failed, begun 3 May 2025, 02:03 UTC, after epoch 12 of 60: TrainerDied : tr"
+        in (page.said)
+    )
+    assert "attempts" in page.ids
+    assert "attempts" not in report(succeeded).ids
+
+
+def test_many_classes_are_told_by_their_mistakes_first(many: Any) -> None:
+    page = report(many)
+    mistakes = page.said.split("Most frequent mistakes")[-1].split("Confusion matrix")[0]
+    assert "in-all missed 400 nothing there 划痕 300 " in mistakes
+    assert "Further classes" in page.said
+    assert len(page.text.encode()) < 5_000_000
+
+
+def test_thousands_of_classes_leave_a_page_that_opens(many: Any) -> None:
+    record = many.records["evaluate_detector"]
+    names = [f"a class with a long name, number {n}" for n in range(1200)]
+    row, curve = record.facts["per_class"]["划痕"], record.facts["pr_curves"]["划痕"]
+    size = len(names) + 1
+    facts = {
+        **record.facts,
+        "per_class": dict.fromkeys(names, row) | {names[900]: {**row, "ap50": 0.0}},
+        "pr_curves": dict.fromkeys(names, curve),
+        "confusion": {"labels": [*names, "background"], "matrix": [[7] * size] * size},
+    }
+    records = {**many.records, "evaluate_detector": record.model_copy(update={"facts": facts})}
+    for step in ("clean_dataset", "augment_dataset", "build_test_set"):
+        told = many.records[step].facts
+        counts = dict.fromkeys(names, 7)
+        told = {**told, "class_names": names, "objects_per_class": counts}
+        records[step] = records[step].model_copy(update={"facts": told})
+    page = report(many, records=records)
+    assert len(page.text.encode()) < 5_000_000
+    assert "The first 200 of 1,200 are shown, the weakest." in page.said
+    assert names[900] in page.said
+    assert "1201 x 1201" not in page.said
+
+
+def test_a_picture_with_many_faults_is_shown_once(succeeded: Any) -> None:
+    record = succeeded.records["clean_dataset"]
+    fault = {"file": "a.txt", "reason": "no area", "detail": "", "exhibit": "box-1"}
+    faults = [{**fault, "line": n} for n in range(1, 301)]
+    facts = {**record.facts, "box_faults": faults, "dropped_files": []}
+    page = Page(render_step_page(record.model_copy(update={"facts": facts}), succeeded.exhibits))
+    assert len(page.all("img")) == 1
+    assert "a.txt , line 1, and 299 faults more" in page.said
 
 
 def test_a_terminated_run_says_where(terminated: Any) -> None:
@@ -207,7 +303,10 @@ def test_a_running_run_shows_how_far_it_is(failed: Any) -> None:
         }
     )
     page = report(
-        failed, state="running", error=None, records={**failed.records, "train_detector": going}
+        failed,
+        state=RunState.RUNNING,
+        error=None,
+        records={**failed.records, "train_detector": going},
     )
     assert "Running, epoch 7 of 60" in page.said
     assert "What happened" not in page.said
@@ -255,7 +354,12 @@ def test_names_and_words_cannot_become_markup(succeeded: Any) -> None:
         for step, record in succeeded.records.items()
     }
     run = dataclasses.replace(
-        succeeded, records=records, model_name=HOSTILE, run_id=HOSTILE, state="failed", hint=HOSTILE
+        succeeded,
+        records=records,
+        model_name=HOSTILE,
+        run_id=HOSTILE,
+        state=RunState.FAILED,
+        go_on=Continuation(advice=HOSTILE, command=HOSTILE),
     )
     for page in pages(run):
         assert page.text.count("<script") == 1

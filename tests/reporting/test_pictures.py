@@ -75,23 +75,6 @@ def test_a_dashed_line_has_gaps() -> None:
     assert 60 < red < 100
 
 
-def test_a_label_is_a_chip_of_the_colour_above_the_box() -> None:
-    plain = draw_boxes(GREY, [[50, 50, 120, 100]], colours=["#ff0000"], max_width=200)
-    told = draw_boxes(
-        GREY, [[50, 50, 120, 100]], colours=["#ff0000"], labels=["dent"], max_width=200
-    )
-    changed = np.argwhere(np.any(np.asarray(plain) != np.asarray(told), axis=2))
-    assert changed[:, 0].min() >= 50 - 18
-    assert changed[:, 0].max() <= 51
-
-
-def test_labels_do_not_cover_each_other() -> None:
-    boxes = [[50, 50, 120, 100]] * 8
-    made = draw_boxes(GREY, boxes, colours=["#ff0000"] * 8, labels=["dent"] * 8, max_width=200)
-    # Above, inside and below: the other five have no place left.
-    assert np.asarray(made).shape == (120, 200, 3)
-
-
 @pytest.mark.parametrize(
     "box",
     [
@@ -106,7 +89,7 @@ def test_labels_do_not_cover_each_other() -> None:
 )
 @pytest.mark.parametrize("dashed", [True, False])
 def test_boxes_of_any_shape_do_no_harm(box: list[float], dashed: bool) -> None:
-    draw_boxes(GREY, [box], colours=["#ff0000"], labels=["x" * 80], dashed=[dashed])
+    draw_boxes(GREY, [box], colours=["#ff0000"], dashed=[dashed])
 
 
 def test_no_box_is_the_image() -> None:
@@ -122,7 +105,7 @@ def test_the_given_image_stays_as_it_was() -> None:
 
 def test_two_pictures_stand_beside_each_other() -> None:
     left, right = Image.new("RGB", (100, 80), "#ff0000"), Image.new("RGB", (60, 120), "#0000ff")
-    made = side_by_side(left, right)
+    made = side_by_side(left, right, ("left", "right"))
     assert made.size == (166, 120)
     assert colour_at(made, 50, 10) == (255, 0, 0)
     assert colour_at(made, 130, 10) == (0, 0, 255)

@@ -15,6 +15,7 @@ def chart(*series: Series, x: list[float] | None = None, **options: Any) -> Any:
         "Loss",
         x or [float(n + 1) for n in range(length)],
         list(series),
+        aid="lower is better",
         x_title="epoch",
         y_title="loss",
         **options,
@@ -37,7 +38,8 @@ def test_a_line_goes_from_edge_to_edge_and_down_where_the_loss_goes_down() -> No
 
 @pytest.mark.parametrize("values", [[], [None, None], [float("nan")]])
 def test_nothing_to_draw_is_no_chart(values: list[float | None]) -> None:
-    assert line_chart("t", [1.0], [Series(name="a", values=values)], x_title="", y_title="") is None
+    series = [Series(name="a", values=values)]
+    assert line_chart("t", [1.0], series, aid="", x_title="", y_title="") is None
 
 
 def test_a_gap_lifts_the_pen_and_a_lone_value_is_a_point() -> None:

@@ -98,6 +98,12 @@ def test_a_running_step_grows_with_the_clock_and_a_cut_off_one_has_no_length() -
     assert row["train_detector"].seconds is None
 
 
+@pytest.mark.parametrize("days", [1, 13, 570])
+def test_a_long_time_has_few_ticks(days: int) -> None:
+    ticks = of(record("train_detector", 0, days * 86400)).ticks
+    assert 3 <= len(ticks) <= 7
+
+
 def test_no_record_at_all() -> None:
     line = of()
     assert line.working_seconds is None

@@ -55,6 +55,17 @@ class Command:
             check=False,
         )
 
+    def show(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        """`yololine show` for the run's store."""
+        return subprocess.run(
+            [sys.executable, "-m", "yololine", "show", "--store-uri", "store", *argv],
+            cwd=self.folder,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
     def start(self, *options: str) -> subprocess.Popen[str]:
         """Start with its output in a pipe."""
         return subprocess.Popen(

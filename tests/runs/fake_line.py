@@ -101,6 +101,8 @@ def train_detector(
                 ),
             )
             sys.exit(1)
+        if mishap == "kill" and epoch == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
         if mishap == "silence" and epoch == 2:
             print("Oh dear")
             sys.stdout.flush()

@@ -94,6 +94,10 @@ def test_a_run_succeeds_and_says_where_everything_is(command: Command) -> None:
             "silence",
             "its process ended without a word in the journal; its last line: Oh dear; read",
         ),
+        (
+            "kill",  # the shell that kfp.local starts a step with says so much
+            "its process ended without a word in the journal; its last line: Killed; read",
+        ),
     ],
 )
 def test_a_failing_step_is_quoted(command: Command, mishap: str, told: str) -> None:
@@ -111,7 +115,15 @@ def test_a_failing_step_is_quoted(command: Command, mishap: str, told: str) -> N
     page = html.unescape((folder / "report.html").read_text())
     assert told.split(";")[0].strip() in page
     assert f"--mishap {mishap}" in page
+    assert "Failed at step 8 of 12: Train" in page
+    assert "Training is kept after epoch 1 of 3." in page
     assert _records(command)["train_detector"].state is StepState.FAILED
+    shown = command.show()
+    assert shown.returncode == 0, shown.stderr
+    assert f"run        {folder.name} failed after " in shown.stdout
+    assert f"error      train_detector: {told.split(';')[0].strip()}" in shown.stdout
+    assert f"log        {folder}/logs/train_detector.log\n" in shown.stdout
+    assert f"drive.py --source-uri raw --store-uri store --mishap {mishap}\n" in shown.stdout
 
 
 def test_ctrl_c_lets_the_step_save_what_it_has(command: Command) -> None:
@@ -129,7 +141,11 @@ def test_ctrl_c_lets_the_step_save_what_it_has(command: Command) -> None:
     assert "error" not in err
     # The exit handler did not come to it: the report is ours.
     assert f"report  {folder}/report.html" in out
-    assert "<html" in (folder / "report.html").read_text()
+    page = html.unescape((folder / "report.html").read_text())
+    assert "Terminated at step 8 of 12: Train" in page
+    assert "Training is kept after epoch " in page
+    assert "drive.py --source-uri raw --store-uri store --epochs 500" in page
+    assert f"run        {folder.name} terminated after " in command.show(folder.name).stdout
     records = _records(command)
     assert records["train_detector"].state is StepState.TERMINATED
     assert "report_run" not in records
@@ -165,6 +181,31 @@ def test_a_killed_runner_is_a_failed_run(command: Command) -> None:
     assert f"report  {_run_folder(command)}/report.html" in out
 
 
+def test_what_became_of_a_killed_run_is_shown_by_the_next_command(command: Command) -> None:
+    process = command.start("--epochs", "500")
+    _wait_until(lambda: _in_training(command))
+    running = command.show()
+    assert f"{_run_folder(command).name} running" in running.stdout
+    assert re.search(r"●  train_detector  running", running.stdout)
+    process.kill()
+    process.communicate()
+    shown = command.show()
+    assert shown.returncode == 0, shown.stderr
+    folder = _run_folder(command)
+    assert f"run        {folder.name} killed after " in shown.stdout
+    assert "last sign of life" in shown.stdout
+    assert (
+        "error      train_detector: killed, together with the command that ran it" in shown.stdout
+    )
+    assert "drive.py --source-uri raw --store-uri store --epochs 500" in shown.stdout
+    assert f"report     {folder}/report.html" in shown.stdout
+    page = html.unescape((folder / "report.html").read_text())
+    assert "Killed at step 8 of 12: Train" in page
+    assert "Training is kept after epoch " in page
+    assert "drive.py --source-uri raw --store-uri store --epochs 500" in page
+    assert _scratch(command) == []
+
+
 def test_a_killed_supervisor_leaves_nothing_and_the_next_run_goes_on(command: Command) -> None:
     process = command.start("--epochs", "500")
     _wait_until(lambda: _in_training(command))
@@ -174,10 +215,12 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_run_goes_on(command: Co
     _wait_until(lambda: command.processes() == {})
     assert _scratch(command)
     killed = _run_folder(command)
+    assert not (killed / "report.html").exists()
 
     again = command.run("--epochs", str(int((command.store / "checkpoint").read_text()) + 1))
     assert again.returncode == 0
     assert _run_folder(command) != killed
+    assert "Killed at step 8 of 12: Train" in (killed / "report.html").read_text()
     assert f"resolve_source reused in 0.0 s: 5ca1ab1e5ca1, from {killed.name}" in again.stdout
     assert not _records(command)["train_detector"].key.startswith("0 epochs")
     # What the killed run had under way on the disk goes with the next one.

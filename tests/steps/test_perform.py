@@ -12,7 +12,6 @@ from yololine.errors import DatasetError
 from yololine.frozen import Frozen
 from yololine.steps.perform import (
     Made,
-    Result,
     find_result,
     perform,
     read_manifest,
@@ -22,6 +21,7 @@ from yololine.steps.perform import (
 from yololine.storage import FileRef, Store, open_store
 from yololine.telemetry.journal import RUN_ID_VARIABLE, read_record
 from yololine.telemetry.records import StepRecord, StepState
+from yololine.telemetry.results import Result
 
 STEP = "split_dataset"
 RUN = "8f14e45f-ceea-467f-a1f8-0d1c2e3a4b5c"
@@ -66,7 +66,8 @@ def _run(
     store: Store, tmp_path: Path, calls: list[str], text: str = "hello", **config: Any
 ) -> Result:
     out = tmp_path / "outputs" / "manifest"
-    with running(STEP, store_uri=store.uri, beside=str(out), inputs={"a": "1"}) as step:
+    with running(STEP, store_uri=store.uri, beside=str(out)) as step:
+        step.takes({"a": "1"}, upstream={})
         return perform(
             step,
             config=config,
@@ -148,6 +149,22 @@ def test_a_refusal_is_words_in_record_and_log(
     assert record.error.message in capsys.readouterr().out
 
 
+def test_a_full_disk_is_told_in_words(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        pytest.raises(SystemExit),
+        running(STEP, store_uri=store.uri, beside=str(tmp_path / "out")),
+        open("/dev/full", "wb", buffering=0) as disk,  # noqa: PTH123 - a device, not a path
+    ):
+        disk.write(b"x")
+    error = _record(store).error
+    assert error
+    assert error.kind == "StoreRefused"
+    assert "the disk for temporary files is full; free space there, or set TMPDIR" in error.message
+    assert error.message in capsys.readouterr().out
+
+
 def test_an_error_of_our_own_keeps_its_traceback(store: Store, tmp_path: Path) -> None:
     with (
         pytest.raises(ZeroDivisionError),
@@ -184,14 +201,11 @@ def test_sigterm_is_recorded_as_such(store: Store, tmp_path: Path) -> None:
     assert _record(store).state is StepState.TERMINATED
 
 
-def test_a_manifest_of_another_kind_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_manifest_of_another_kind_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "manifest"
     file.write_text('{"kind": "other"}')
-    with pytest.raises(SystemExit):
+    with pytest.raises(DatasetError, match="is no Note of this version"):
         read_manifest(str(file), Note)
-    assert "is no Note of this version" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,6 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
-_BUDGET_BYTES = 3_000_000
-"""Of all pictures of one page together. As base64 they grow by a third, tables of eighty classes
-take most of another megabyte, and a page of more than 5 MB opens slowly in the pipelines UI."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Embedded:
@@ -25,11 +21,16 @@ class Embedded:
 
 
 class Exhibits:
-    """Looks pictures up by name, as long as the page has room for them."""
+    """Looks pictures up by name, as long as the page has room for them.
 
-    def __init__(self, exhibits: Mapping[str, bytes]) -> None:
+    Args:
+        exhibits: Name -> JPEG or PNG.
+        budget_bytes: Of all pictures of one page together; as base64 they grow by a third.
+    """
+
+    def __init__(self, exhibits: Mapping[str, bytes], *, budget_bytes: int) -> None:
         self._exhibits = exhibits
-        self._left = _BUDGET_BYTES
+        self._left = budget_bytes
 
     def find(self, name: object) -> Embedded | None:
         """The picture, or None where it is missing, is no JPEG or PNG, or no longer fits."""

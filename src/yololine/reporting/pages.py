@@ -12,11 +12,15 @@ import jinja2
 
 from yololine import __version__
 from yololine.reporting import words
-from yololine.reporting.exhibits import Exhibits
+from yololine.reporting.boxes import Panel, panel
+from yololine.reporting.exhibits import Embedded, Exhibits
+from yololine.reporting.mistakes import frequent_mistakes
 from yololine.reporting.palette import class_colour
 from yololine.reporting.plots import PrecisionRecall, precision_recall, training_charts
 from yololine.reporting.timeline import Timeline, is_reused, ran_in, timeline
-from yololine.telemetry.records import STEPS, ErrorRecord, StepRecord, StepState, now
+from yololine.telemetry.endings import Continuation, end_of, with_ends
+from yololine.telemetry.records import STEPS, Attempt, ErrorRecord, StepRecord, StepState, now
+from yololine.telemetry.runs import EXIT_HANDLER, RunState
 
 _GROUPS: tuple[tuple[str, dict[str, str]], ...] = (
     ("Result", {"decide_promotion": "Decision", "evaluate_detector": "Test results"}),
@@ -46,10 +50,23 @@ _GROUPS: tuple[tuple[str, dict[str, str]], ...] = (
 _HEADINGS = {step: heading for _, steps in _GROUPS for step, heading in steps.items()}
 _LISTED = 200
 """Rows of a list of files: a source with ten thousand faults must not make a page of megabytes."""
+_MANY = 14
+"""Classes above which a matrix cannot be read at a glance, nor a plot of each."""
+_MOST = 100
+"""Classes above which there is no matrix, and plots of so many of the weakest."""
+_PAGE_BYTES = 4_900_000
+"""A page of more than 5 MB opens slowly in the pipelines UI, and is not sent by mail."""
+_PICTURES_BYTES = (3_000_000, 1_500_000, 0)
+"""Of pictures on a page: fewer where the words and tables take the room."""
 _RESULTS = set(_HEADINGS) - {"preflight", "resolve_source"}
 """Steps whose results a later run can take as they are."""
 _FINISHED = (StepState.DONE, StepState.REUSED)
 _ENDED_EARLY = (StepState.FAILED, StepState.TERMINATED)
+_FAILURES = {
+    RunState.FAILED: "Failed",
+    RunState.TERMINATED: "Terminated",
+    RunState.KILLED: "Killed",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +90,7 @@ class NavEntry(NamedTuple):
 class Failure:
     """Where and why a run ended early, and what is left of it: (step's title, digest) pairs."""
 
+    step: str
     headline: str
     error: ErrorRecord | None
     progress: str
@@ -83,36 +101,40 @@ def render_run_report(
     *,
     run_id: str,
     model_name: str,
-    state: str,
+    state: RunState,
     error: ErrorRecord | None,
     records: Mapping[str, StepRecord],
     exhibits: Mapping[str, bytes],
-    hint: str = "",
+    go_on: Continuation | None = None,
 ) -> str:
     """The whole run on one page.
 
     Args:
         run_id: Of this run; a record of another run counts as reused.
-        model_name: The page's title.
-        state: succeeded, failed, terminated or running.
+        model_name: The page's title; empty where no step got to know it.
+        state: How the run stands.
         error: Of the run; the failed step's own where None.
         records: By step. A step that is missing is shown as not run.
         exhibits: Name -> JPEG or PNG. One that is missing leaves a small placeholder.
-        hint: The command that goes on from here, shown where the run did not succeed.
+        go_on: How it goes on from here, shown where the run did not succeed.
     """
-    ended = state != "running"
+    ended = state is not RunState.RUNNING
     line = timeline(records, run_id=run_id, running_at=None if ended else now())
     sections = list(_sections(records))
     notes = [(_heading(step), note) for step, r in records.items() for note in r.notes]
-    failure = _failure(state, error, records, run_id) if state in ("failed", "terminated") else None
+    failure = _failure(state, error, records, run_id) if state in _FAILURES else None
+    attempts = list(_attempts(records))
     provenance = _provenance(records)
     parameters = _parameters(records)
     nav: dict[str, list[NavEntry]] = {"Run": []}
     if failure:
-        nav["Run"].append(NavEntry("failure", "What happened", state))
+        mark = "failed" if state is RunState.FAILED else "terminated"
+        nav["Run"].append(NavEntry("failure", "What happened", mark))
     if notes:
         nav["Run"].append(NavEntry("notes", "Worth knowing"))
     nav["Run"].append(NavEntry("steps", "Steps"))
+    if attempts:
+        nav["Run"].append(NavEntry("attempts", "Earlier attempts"))
     for record, heading in sections:
         group = next((name for name, steps in _GROUPS if record.step in steps), "Record")
         mark = record.state.value if record.state in _ENDED_EARLY else ""
@@ -127,16 +149,17 @@ def render_run_report(
         records,
         exhibits,
         run_id=run_id,
-        model_name=model_name,
-        state=str(state),
+        model_name=model_name or "Training run",
+        state=state.value,
         run_ended=ended,
         promoted=promoted if ended else None,
         version=_facts(records, "register_model").get("version"),
         started_at=_start(records, run_id),
         tiles=list(_tiles(records, line)),
         failure=failure,
-        hint=hint,
+        go_on=go_on,
         notes=notes,
+        attempts=attempts,
         timeline=line,
         sections=sections,
         anchors={record.step for record, _ in sections},
@@ -176,7 +199,13 @@ def _environment() -> jinja2.Environment:
         # A fact that a record of another version lacks is an empty place, not the end of the page.
         undefined=jinja2.ChainableUndefined,
     )
-    environment.globals.update(LISTED=_LISTED, MISSING=words.MISSING, yololine_version=__version__)
+    environment.globals.update(
+        LISTED=_LISTED,
+        MANY=_MANY,
+        MOST=_MOST,
+        MISSING=words.MISSING,
+        yololine_version=__version__,
+    )
     environment.filters.update(
         count=words.count,
         duration=words.duration,
@@ -185,8 +214,10 @@ def _environment() -> jinja2.Environment:
         largest=words.largest,
         latency=words.latency,
         metric=words.metric,
+        mistakes=frequent_mistakes,
         moment=words.moment,
         parts=words.parts,
+        pictured=_pictured,
         pretty=words.pretty,
         percent=words.percent,
         plain=words.plain,
@@ -200,6 +231,7 @@ def _environment() -> jinja2.Environment:
         spaced=words.spaced,
         total=words.total,
         training_charts=training_charts,
+        weakest=_weakest,
         without=words.without,
     )
     return environment
@@ -216,11 +248,26 @@ def _render(
     def class_colours(name: str) -> str:
         return class_colour(indices.setdefault(name, len(indices)))
 
-    return (
-        _environment()
-        .get_template(template)
-        .render(pictures=Exhibits(exhibits), class_colours=class_colours, **context)
-    )
+    def drawn(boxes: Any, picture: Embedded, wrong: str) -> Panel:
+        size = {"width": picture.width, "height": picture.height}
+        return panel(boxes, **size, wrong=wrong, colours=class_colours)
+
+    page = ""
+    for budget_bytes in _PICTURES_BYTES:
+        page = (
+            _environment()
+            .get_template(template)
+            .render(
+                pictures=Exhibits(exhibits, budget_bytes=budget_bytes),
+                class_colours=class_colours,
+                drawn=drawn,
+                written_at=now(),
+                **context,
+            )
+        )
+        if len(page.encode()) < _PAGE_BYTES:
+            break
+    return page
 
 
 def _facts(records: Mapping[str, StepRecord], step: str) -> dict[str, Any]:
@@ -256,7 +303,7 @@ def _sections(records: Mapping[str, StepRecord]) -> Iterator[tuple[StepRecord, s
     order = [*_HEADINGS, *(step for step in records if step not in _HEADINGS)]
     for step in order:
         record = records.get(step)
-        if record is not None and step != "report_run" and (record.facts or record.error):
+        if record is not None and step != EXIT_HANDLER and (record.facts or record.error):
             yield record, _heading(step)
 
 
@@ -301,38 +348,41 @@ def _tiles(records: Mapping[str, StepRecord], line: Timeline) -> Iterator[Tile]:
 
 
 def _failure(
-    state: str, error: ErrorRecord | None, records: Mapping[str, StepRecord], run_id: str
+    state: RunState, error: ErrorRecord | None, records: Mapping[str, StepRecord], run_id: str
 ) -> Failure:
-    own = [record for record in records.values() if record.run_id == run_id]
-    at_fault = next(
-        (
-            record
-            for wanted in (StepState.FAILED, StepState.TERMINATED, StepState.RUNNING)
-            for record in own
-            if record.state is wanted and record.step != "report_run"
-        ),
-        None,
-    )
-    verb = "Terminated" if state == "terminated" else "Failed"
-    headline, progress = verb, ""
+    own = {step: record for step, record in records.items() if record.run_id == run_id}
+    at_fault, told = end_of(with_ends(own, state), state)
+    headline, progress = _FAILURES[state], ""
     if at_fault is not None:
-        line = [step for step in STEPS if step != "report_run"]
+        line = [step for step in STEPS if step != EXIT_HANDLER]
         title = STEPS.get(at_fault.step, words.spaced(at_fault.step))
-        headline = (
-            f"{verb} at step {line.index(at_fault.step) + 1} of {len(line)}: {title}"
+        headline += (
+            f" at step {line.index(at_fault.step) + 1} of {len(line)}: {title}"
             if at_fault.step in line
-            else f"{verb} at: {title}"
+            else f" at: {title}"
         )
         if at_fault.progress is not None:
             done = at_fault.progress
-            progress = f"Training had finished epoch {done.epoch} of {done.epochs}."
-        error = error or at_fault.error
+            progress = f"Training is kept after epoch {done.epoch} of {done.epochs}."
     kept = tuple(
         (_heading(step), record.digest or record.key)
         for step, record in records.items()
         if record.state in _FINISHED and record.key and step in _RESULTS
     )
-    return Failure(headline=headline, error=error, progress=progress, kept=kept)
+    return Failure(
+        step=at_fault.step if at_fault else "",
+        headline=headline,
+        error=error or told,
+        progress=progress,
+        kept=kept,
+    )
+
+
+def _attempts(records: Mapping[str, StepRecord]) -> Iterator[tuple[str, Attempt]]:
+    """Each attempt before a step's last one, with the step's heading."""
+    for step, record in records.items():
+        for attempt in record.earlier:
+            yield _heading(step), attempt
 
 
 def _parameters(records: Mapping[str, StepRecord]) -> dict[str, Any]:
@@ -373,4 +423,22 @@ def _precision_recall_plots(facts: dict[str, Any]) -> list[PrecisionRecall]:
         precision_recall(name, curve or {}, scores.get(name) or {})
         for name, curve in (facts.get("pr_curves") or {}).items()
     )
-    return [plot for plot in plots if plot is not None]
+    drawn = [plot for plot in plots if plot is not None]
+    return sorted(drawn, key=lambda plot: plot.ap50 or 0.0) if len(drawn) >= _MANY else drawn
+
+
+def _weakest(per_class: dict[str, Any], most: int) -> list[tuple[str, Any]]:
+    """All classes in their order, or of too many the weakest."""
+    rows = list(per_class.items())
+    if len(rows) <= most:
+        return rows
+    return sorted(rows, key=lambda row: (row[1] or {}).get("ap50") or 0.0)[:most]
+
+
+def _pictured(faults: list[dict[str, Any]]) -> list[tuple[dict[str, Any], int]]:
+    """The first fault of each picture, and how many more the picture shows."""
+    shown: dict[str, list[dict[str, Any]]] = {}
+    for fault in faults:
+        if fault.get("exhibit"):
+            shown.setdefault(fault["exhibit"], []).append(fault)
+    return [(of_one[0], len(of_one) - 1) for of_one in shown.values()]

@@ -1,8 +1,11 @@
 """Small pictures for reports: photographs with boxes on them, as JPEG.
 
-Every function shrinks first and draws after, so that lines and letters stay legible however large
-the photograph was. Shapes: images (h, w, 3) uint8 RGB, or any Pillow image; boxes_xyxy (n, 4) in
-pixels of the image as it was given.
+Every function shrinks first and draws after, so that lines stay legible however large the
+photograph was. Names of classes are never drawn into a picture: the page writes them over it, in
+any script (`boxes.py`).
+
+Shapes: images (h, w, 3) uint8 RGB, or any Pillow image; boxes_xyxy (n, 4) in pixels of the image as
+it was given.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from yololine.reporting.palette import INK, PAPER
+
 Picture = Image.Image | npt.NDArray[np.uint8]
 Corners = tuple[float, float, float, float]
 
@@ -25,7 +30,6 @@ _JPEG_QUALITY = 82
 _LINE_PX = 2
 _DASH_PX = 6
 _FONT_PX = 12
-_INK, _PAPER = "#101318", "#ffffff"
 _CASING = "#101318a0"
 
 
@@ -46,20 +50,15 @@ def draw_boxes(
     boxes_xyxy: npt.ArrayLike,
     *,
     colours: Sequence[str],
-    labels: Sequence[str] = (),
     dashed: Sequence[bool] = (),
     max_width: int = 480,
 ) -> Image.Image:
-    """The image, fitted to `max_width`, with boxes.
-
-    Boxes that are not finite are left out. A label that would cover an earlier one is left out
-    too, so give the boxes most telling first.
+    """The image, fitted to `max_width`, with boxes; those that are not finite are left out.
 
     Args:
         image: The photograph.
-        boxes_xyxy: (n, 4), pixels of `image`.
-        colours: `#rrggbb` of each box; `palette.class_colour(index)` is what the report uses.
-        labels: A short text for each box, or none at all.
+        boxes_xyxy: (n, 4), pixels of `image`; the first is drawn on top.
+        colours: `#rrggbb` of each box.
         dashed: Whether each box's line is dashed, or nothing for all solid.
         max_width: Of the result, pixels.
     """
@@ -70,27 +69,19 @@ def draw_boxes(
     for index in reversed(drawn):
         corners = _corners(boxes[index] * scale)
         _outline(draw, corners, colours[index], dashed=bool(dashed) and dashed[index])
-    if labels:
-        taken: list[Corners] = []
-        for index in drawn:
-            corners = _corners(boxes[index] * scale)
-            _label(draw, picture.size, corners, labels[index], colours[index], taken)
     return picture
 
 
-def side_by_side(
-    left: Image.Image, right: Image.Image, titles: tuple[str, str] = ("truth", "prediction")
-) -> Image.Image:
+def side_by_side(left: Image.Image, right: Image.Image, titles: tuple[str, str]) -> Image.Image:
     """Two pictures beside each other on one canvas, each with its title in its corner."""
     gap = 6
     height = max(left.height, right.height)
-    canvas = Image.new("RGB", (left.width + gap + right.width, height), _PAPER)
+    canvas = Image.new("RGB", (left.width + gap + right.width, height), PAPER)
     canvas.paste(left, (0, 0))
     canvas.paste(right, (left.width + gap, 0))
     draw = ImageDraw.Draw(canvas)
-    # At the foot, since the labels of boxes stand above them.
     for title, x, panel in zip(titles, (0, left.width + gap), (left, right), strict=True):
-        _chip(draw, (x + 6, panel.height - _FONT_PX - 10), title, fill=_INK, ink=_PAPER)
+        _chip(draw, (x + 6, panel.height - _FONT_PX - 10), title)
     return canvas
 
 
@@ -143,51 +134,11 @@ def _outline(draw: ImageDraw.ImageDraw, corners: Corners, colour: str, *, dashed
         draw.rectangle((max(x2 - _LINE_PX + 1, x1), start, x2, stop), fill=colour)
 
 
-def _label(
-    draw: ImageDraw.ImageDraw,
-    size: tuple[int, int],
-    corners: Corners,
-    text: str,
-    colour: str,
-    taken: list[Corners],
-) -> None:
-    """Writes the label above the box, or inside its top, or below: where it covers no other."""
-    width, height = _chip_size(draw, text)
-    x = min(max(corners[0] - 1, 0), max(size[0] - width, 0))
-    for y in (corners[1] - height, corners[1] + 1, corners[3] + 1):
-        place = (x, y, x + width, y + height)
-        free = all(
-            place[2] <= other[0]
-            or other[2] <= place[0]
-            or place[3] <= other[1]
-            or other[3] <= place[1]
-            for other in taken
-        )
-        if free and 0 <= y <= size[1] - height:
-            taken.append(place)
-            _chip(draw, (x, y), text, fill=colour, ink=_ink_on(colour))
-            return
-
-
-def _chip_size(draw: ImageDraw.ImageDraw, text: str) -> tuple[int, int]:
-    return round(draw.textlength(text, font=_font())) + 8, _FONT_PX + 4
-
-
-def _chip(
-    draw: ImageDraw.ImageDraw, xy: tuple[float, float], text: str, *, fill: str, ink: str
-) -> None:
-    width, height = _chip_size(draw, text)
+def _chip(draw: ImageDraw.ImageDraw, xy: tuple[float, float], text: str) -> None:
     x, y = xy
-    draw.rounded_rectangle((x, y, x + width, y + height), radius=3, fill=fill)
-    draw.text((x + 4, y + height / 2), text, font=_font(), fill=ink, anchor="lm")
-
-
-def _ink_on(colour: str) -> str:
-    """Black or white, whichever reads better on the colour (relative luminance, WCAG 2.2)."""
-    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return _INK if luminance > 0.179 else _PAPER
+    width, height = round(draw.textlength(text, font=_font())) + 8, _FONT_PX + 4
+    draw.rounded_rectangle((x, y, x + width, y + height), radius=3, fill=INK)
+    draw.text((x + 4, y + height / 2), text, font=_font(), fill=PAPER, anchor="lm")
 
 
 @functools.cache

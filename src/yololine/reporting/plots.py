@@ -59,6 +59,7 @@ class Chart:
     """Everything the template needs; `summary` says in words what the picture shows."""
 
     title: str
+    aid: str
     summary: str
     width: int
     height: int
@@ -79,6 +80,7 @@ def line_chart(
     x: Sequence[float],
     series: Sequence[Series],
     *,
+    aid: str,
     x_title: str,
     y_title: str,
     y_range: tuple[float, float] | None = None,
@@ -90,6 +92,7 @@ def line_chart(
         title: What the chart is of.
         x: Ascending, one for each value of a series.
         series: The lines; one that has no values is left out.
+        aid: What to look for, in a few words.
         x_title: Name and unit of the x axis.
         y_title: Name and unit of the y axis.
         y_range: Lowest and highest y; taken from the values where not given.
@@ -138,6 +141,7 @@ def line_chart(
     )
     return Chart(
         title=title,
+        aid=aid,
         summary=_summary(title, x, kept, x_title),
         width=width,
         height=height,
@@ -182,23 +186,29 @@ def training_charts(curves: Sequence[dict[str, Any]], best_epoch: int | None) ->
                 Series(name="mAP50", values=column("map50")),
                 Series(name="mAP50-95", values=column("map50_95"), dashed=True),
             ],
+            aid="higher is better",
             x_title="epoch",
-            y_title="mAP on val, fraction of 1",
+            y_title="mean of the classes' AP on val, 0 to 1",
             y_range=(0.0, 1.0),
             mark=mark,
         )
     ]
-    for key, name in (("box_loss", "Box"), ("cls_loss", "Class"), ("dfl_loss", "DFL")):
+    for key, title, told in (
+        ("box_loss", "Box loss", "how far boxes are off"),
+        ("cls_loss", "Class loss", "how often classes are mixed up"),
+        ("dfl_loss", "DFL loss", "how unsure a box's edges are"),
+    ):
         charts.append(
             line_chart(
-                f"{name} loss",
+                title,
                 epochs,
                 [
                     Series(name="train", values=column(key)),
                     Series(name="val", values=column(f"val_{key}"), dashed=True),
                 ],
+                aid=f"{told}; lower is better",
                 x_title="epoch",
-                y_title=f"{name.lower() if name != 'DFL' else name} loss, mean over batches",
+                y_title="mean over batches, no unit",
                 mark=mark,
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -195,9 +196,9 @@ class _Axis:
 
     def ticks(self) -> tuple[Mark, ...]:
         """Evenly spaced, at round times since the start."""
+        days = math.ceil(self.length / _MOST_TICKS / 86400)
         step = next(
-            (step for step in _TICK_SECONDS if self.length / step <= _MOST_TICKS),
-            _TICK_SECONDS[-1],
+            (step for step in _TICK_SECONDS if self.length / step <= _MOST_TICKS), days * 86400
         )
         return tuple(
             Mark(at=passed / self._shown, label=duration(passed) if passed else "0")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,35 +14,29 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from yololine.errors import RunError
+from yololine.errors import RunError, YololineError
 from yololine.runs.follow import FollowedJournal
+from yololine.runs.killed import LOCK, SCRATCH_PREFIX, SCRATCH_RECORD, end_killed_runs
 from yololine.runs.logs import RunLogs
-from yololine.runs.outcome import Run, RunOutcome, RunState
+from yololine.runs.outcome import Run, RunOutcome
 from yololine.runs.package import Package
 from yololine.runs.parameters import with_absolute_paths
 from yololine.runs.stopping import Screen, StopRequests, ask_to_stop, end_processes
 from yololine.runs.view import View
 from yololine.storage import Store, open_store
 from yololine.storage.local import LocalStore
-from yololine.telemetry.journal import RUN_ID_VARIABLE
-from yololine.telemetry.orphans import (
-    RUN_LOCK_VARIABLE,
-    held_run_lock,
-    is_abandoned,
-    kill_run_processes,
-)
-from yololine.telemetry.records import STEPS, StepState
+from yololine.telemetry.journal import RUN_ID_VARIABLE, write_run_record
+from yololine.telemetry.orphans import RUN_LOCK_VARIABLE, held_run_lock
+from yololine.telemetry.records import STEPS, StepState, now
+from yololine.telemetry.runs import RunRecord, RunState
 
 GRACE_SECONDS = 30.0
 """How long a step may take to save what it has when it is told to stop: what a pod has, too."""
 
 _DRAW_SECONDS = 0.25
-_SCRATCH_PREFIX = "yololine-"
-_LOCK = "lock"
 
 
 def run_locally(
@@ -67,28 +61,37 @@ def run_locally(
     store = open_store(arguments["store_uri"])
     store.check_writable()
     run = _new_run(package, store, command)
+    told = _told(run, arguments)
     began = time.monotonic()
     try:
-        with StopRequests() as stop, _scratch() as scratch:
-            screen = Screen(stop)
-            job = _prepare(package, arguments, run, scratch)
-            view.begin(run)
-            process = _start(job, run, scratch)
+        # The lock is held until all is written: who finds it abandoned ends the run in our place.
+        with _scratch(told) as scratch:
+            with StopRequests() as stop:
+                screen = Screen(stop)
+                job = _prepare(package, arguments, run, scratch)
+                write_run_record(store, told)
+                view.begin(run)
+                process = _start(job, run, scratch)
+                try:
+                    assert process.stdout
+                    logs = RunLogs(process.stdout, run.logs)
+                    journal = FollowedJournal(store, run, logs)
+                    stopped_by = _watch(process, journal, view, screen, stop)
+                finally:
+                    end_processes(process, scratch / LOCK)
+                # Not for ever: a process that shed session and environment may still hold the pipe.
+                logs.join(timeout=5)
+            # From here on Ctrl-C is Ctrl-C again: nothing runs that it could leave behind.
+            state = RunState.SUCCEEDED
+            if process.returncode:
+                state = RunState.TERMINATED if stopped_by else RunState.FAILED
+            notes = journal.complete(stopped_by)
             try:
-                assert process.stdout
-                logs = RunLogs(process.stdout, run.logs)
-                journal = FollowedJournal(store, run, logs)
-                stopped_by = _watch(process, journal, view, screen, stop)
-            finally:
-                end_processes(process, scratch / _LOCK)
-            # Not for ever: a process that shed session and environment may still hold the pipe.
-            logs.join(timeout=5)
-        # From here on Ctrl-C is Ctrl-C again: nothing runs that it could leave behind.
-        state = RunState.SUCCEEDED
-        if process.returncode:
-            state = RunState.TERMINATED if stopped_by else RunState.FAILED
-        notes = journal.complete(stopped_by)
-        report = _report(store, run, journal, arguments, state, notes)
+                ended = told.model_copy(update={"state": state, "finished_at": now()})
+                write_run_record(store, ended)
+            except YololineError as error:
+                notes.append(f"how the run ended is not kept: {error}")
+            report = _report(store, run, journal, state, notes)
         outcome = RunOutcome(
             run=run,
             state=state,
@@ -167,7 +170,7 @@ def _start(job: Path, run: Run, scratch: Path) -> subprocess.Popen[bytes]:
             "PYTHONUNBUFFERED": "1",
             "TMPDIR": str(scratch),
             RUN_ID_VARIABLE: run.run_id,
-            RUN_LOCK_VARIABLE: str(scratch / _LOCK),
+            RUN_LOCK_VARIABLE: str(scratch / LOCK),
         },
         # The terminal's Ctrl-C is the supervisor's to pass on.
         start_new_session=True,
@@ -175,7 +178,7 @@ def _start(job: Path, run: Run, scratch: Path) -> subprocess.Popen[bytes]:
 
 
 def _new_run(package: Package, store: Store, command: str) -> Run:
-    run_id = f"{package.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    run_id = f"{package.name}-{now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     home = (
         store.root / "runs" if isinstance(store, LocalStore) else Path("yololine-runs").absolute()
     )
@@ -189,6 +192,19 @@ def _new_run(package: Package, store: Store, command: str) -> Run:
     )
 
 
+def _told(run: Run, arguments: Mapping[str, Any]) -> RunRecord:
+    return RunRecord(
+        run_id=run.run_id,
+        pipeline=run.pipeline,
+        store_uri=run.store_uri,
+        model_name=str(arguments.get("model_name", "")),
+        command=run.command,
+        logs=str(run.logs),
+        host=platform.node(),
+        started_at=now(),
+    )
+
+
 def _exit_code(state: RunState, stopped_by: signal.Signals | None) -> int:
     if state is RunState.TERMINATED and stopped_by:
         return 128 + stopped_by
@@ -196,23 +212,17 @@ def _exit_code(state: RunState, stopped_by: signal.Signals | None) -> int:
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
-    """The run's temporary folder, with its lock in it; those of runs that were killed go.
+def _scratch(run: RunRecord) -> Iterator[Path]:
+    """The run's temporary folder, with its lock in it; runs that were killed are ended first.
 
     Under the system's own: short, since multiprocessing makes sockets in it and a socket's path
     has 107 characters at most, and on a disk that knows locks.
     """
-    for lock in Path(tempfile.gettempdir()).glob(f"{_SCRATCH_PREFIX}*/{_LOCK}"):
-        # Another run may end, or clear up, at this moment.
-        with suppress(FileNotFoundError):
-            if lock.parent.stat().st_uid == os.getuid() and is_abandoned(lock):
-                kill_run_processes(lock)
-                shutil.rmtree(lock.parent, ignore_errors=True)
-    with (
-        tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, ignore_cleanup_errors=True) as folder,
-        held_run_lock(Path(folder, _LOCK)),
-    ):
-        yield Path(folder)
+    end_killed_runs()
+    with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, ignore_cleanup_errors=True) as folder:
+        Path(folder, SCRATCH_RECORD).write_text(run.model_dump_json())
+        with held_run_lock(Path(folder, LOCK)):
+            yield Path(folder)
 
 
 def _absolute_search_path(search_path: str) -> str:
@@ -225,14 +235,13 @@ def _report(
     store: Store,
     run: Run,
     journal: FollowedJournal,
-    arguments: Mapping[str, Any],
     state: RunState,
     notes: list[str],
 ) -> str:
     """Where the report is.
 
     Of a run that did not succeed it is written here in any case: the exit handler may have come
-    before the records of dead steps were ended, and does not know the command that goes on.
+    before the records of dead steps were ended.
     """
     handler = journal.records.get("report_run")
     path = f"runs/{run.run_id}/report.html"
@@ -243,13 +252,7 @@ def _report(
         # Plots and pictures: a second to import, and needed only where something went wrong.
         from yololine import steps
 
-        return steps.report_run_from_journal(
-            store_uri=store.uri,
-            run_id=run.run_id,
-            model_name=str(arguments.get("model_name", "")),
-            state=state,
-            hint=run.command,
-        )
+        return steps.report_run_from_journal(store_uri=store.uri, run_id=run.run_id)
     except Exception as error:  # noqa: BLE001, how the run ended is said in any case
         log = run.logs / "report.log"
         with suppress(OSError):

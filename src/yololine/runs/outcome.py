@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
 from yololine.telemetry.records import ErrorRecord, StepRecord
-
-
-class RunState(StrEnum):
-    """How a run ended."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    TERMINATED = "terminated"
+from yololine.telemetry.runs import RunState
 
 
 @dataclass(frozen=True, kw_only=True)

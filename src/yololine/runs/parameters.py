@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -12,9 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from yololine.errors import Faults, UsageError, YololineError
+from yololine.documents import MAX_DEPTH, read_document
+from yololine.errors import Faults, UsageError, YololineError, without_secrets
 from yololine.runs.package import Parameter, ParameterType
 
 STORE_VARIABLE = "YOLOLINE_STORE"
@@ -36,6 +34,9 @@ _EXAMPLE = {
     ParameterType.LIST: "[a, b]",
     ParameterType.STRUCT: "{a: 0.5}",
 }
+_URIS = ("source_uri", "store_uri", "weights_uri", "augmentation_policy")
+_LARGEST = 2**53
+"""KFP carries whole numbers as floats, which are exact up to here."""
 _TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -66,7 +67,7 @@ def merge(
         defaults: What stands in for the pipeline's own defaults here.
 
     Raises:
-        UsageError: The file cannot be read.
+        UsageError: The file cannot be read, or the source takes in the store.
         Faults: Unknown names, values of the wrong type, required parameters without a value: all
             at once.
     """
@@ -102,17 +103,24 @@ def merge(
     ]
     if faults:
         raise Faults(faults)
+    if {"source_uri", "store_uri"} <= values.keys():
+        from yololine.dataset.places import check_apart  # not for --help, which waits for nothing
+
+        # Here, and not in preflight alone: the run's own logs would lie in the source by then.
+        check_apart(values["source_uri"], values["store_uri"])
     return values
 
 
 def with_absolute_paths(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments as they mean the same in any working folder."""
+    from yololine.storage.local import LocalStore
+
     given = dict(arguments)
-    for name in ("source_uri", "store_uri", "weights_uri", "augmentation_policy"):
+    for name in _URIS:
         value = given.get(name)
         if not isinstance(value, str) or not value or _SCHEME.match(value):
             continue
-        path = Path(value).expanduser().absolute()
+        path = LocalStore(Path(value)).root
         # The others may be a name, of a policy that comes with yololine for instance.
         if name in {"source_uri", "store_uri"} or path.exists():
             given[name] = str(path)
@@ -121,19 +129,12 @@ def with_absolute_paths(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_file(file: Path) -> dict[Any, Any]:
     try:
-        content = yaml.safe_load(file.read_bytes())
+        data = file.read_bytes()
     except OSError as error:
         raise UsageError(
             file, rule=f"cannot be read ({error.strerror})", remedy="check the path of --parameters"
         ) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise UsageError(
-            f"{file}{line}",
-            rule=f"is no YAML: {getattr(error, 'problem', None) or error}",
-            remedy="write one `name: value` a line",
-        ) from error
+    content = read_document(data, str(file), UsageError).value
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -168,12 +169,19 @@ def _parsed(parameter: Parameter, text: str) -> Any:
 
 def _structure(text: str) -> Any:
     # JSON first: YAML 1.1 reads it all, but takes 1e-3 for text.
-    with suppress(ValueError):
-        return json.loads(text)
+    with suppress(ValueError, RecursionError):
+        return json.loads(text, object_pairs_hook=_without_repeats)
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return read_document(text.encode(errors="replace"), "", UsageError).value
+    except UsageError:
         return text
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is given twice")
+    return found
 
 
 def _number(text: str) -> Any:
@@ -192,14 +200,22 @@ def _converted(parameter: Parameter, value: Any, *, where: str) -> Any:
     """
     numeric = parameter.type in {ParameterType.INTEGER, ParameterType.NUMBER}
     number = _number(value) if numeric and isinstance(value, str) else value
+    if isinstance(value, str) or _is_json(value):
+        _check_texts(value, where)
     match parameter.type, number:
         case ParameterType.INTEGER | ParameterType.NUMBER, bool():
             pass  # Python's bool is an int
+        case ParameterType.INTEGER | ParameterType.NUMBER, int() | float() if not _fits(number):
+            raise UsageError(
+                where,
+                rule=f"{_WANTED[parameter.type]} is wanted, finite and at most {_LARGEST}",
+                remedy=f"write for instance {_EXAMPLE[parameter.type]}",
+            )
         case ParameterType.INTEGER, int():
             return number
         case ParameterType.INTEGER, float() if number.is_integer():
             return int(number)
-        case ParameterType.NUMBER, int() | float() if math.isfinite(number):
+        case ParameterType.NUMBER, int() | float():
             return float(number)
         case ParameterType.STRING, str():
             return value
@@ -215,12 +231,51 @@ def _converted(parameter: Parameter, value: Any, *, where: str) -> Any:
     )
 
 
-def _is_json(value: Any) -> bool:
+def _check_texts(value: Any, where: str) -> None:
+    """Raise UsageError for text, however deep within the value, that must not travel."""
+    if isinstance(value, dict | list):
+        for item in (*value, *value.values()) if isinstance(value, dict) else value:
+            _check_texts(item, where)
+    elif isinstance(value, str):
+        if without_secrets(value) != value:
+            raise UsageError(
+                where,
+                rule="holds a user, password or signature, which would reach logs and reports",
+                remedy="give them as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, on a cluster in "
+                "the secret that store_secret names",
+            )
+        if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", value):
+            raise UsageError(
+                where,
+                rule="holds a control character, or is not UTF-8",
+                remedy="write it without, and rename the file or folder if it is a name",
+            )
+        if "{{" in value:
+            raise UsageError(
+                where,
+                rule="holds {{, with which Kubeflow Pipelines begins a placeholder",
+                remedy="write it without",
+            )
+
+
+def _is_json(value: Any, depth: int = 0) -> bool:
     """Whether KFP can carry it: YAML also knows dates, sets and keys that are no text."""
-    try:
-        return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
-    except (TypeError, ValueError):
-        return False
+    match value:
+        case None | bool() | str():
+            return True
+        case int() | float():
+            return _fits(value)
+        case list() if depth < MAX_DEPTH:
+            return all(_is_json(item, depth + 1) for item in value)
+        case dict() if depth < MAX_DEPTH:
+            return all(
+                isinstance(key, str) and _is_json(item, depth + 1) for key, item in value.items()
+            )
+    return False
+
+
+def _fits(number: float) -> bool:
+    return -_LARGEST <= number <= _LARGEST  # NaN is neither
 
 
 def _kind(value: Any) -> str:
@@ -232,8 +287,8 @@ def _kind(value: Any) -> str:
         case str():
             return "text"
         case list():
-            return "a list" if _is_json(value) else "a list of more than JSON can hold"
+            return "a list" if _is_json(value) else "a list of more than KFP can carry"
         case dict():
-            return "a mapping" if _is_json(value) else "a mapping of more than JSON can hold"
+            return "a mapping" if _is_json(value) else "a mapping of more than KFP can carry"
         case _:
             return f"a {type(value).__name__}"

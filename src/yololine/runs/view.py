@@ -17,13 +17,14 @@ from rich.table import Table
 from rich.text import Text
 
 from yololine.runs.facts import fact, result
-from yololine.runs.outcome import Run, RunOutcome, RunState
+from yololine.runs.outcome import Run, RunOutcome
 from yololine.telemetry.records import STEPS, EpochProgress, StepRecord, StepState, now
+from yololine.telemetry.runs import RunState
 
 Records = Mapping[str, StepRecord]
 
 _ENDED = {StepState.DONE, StepState.REUSED, StepState.FAILED, StepState.TERMINATED}
-_LOOK = {
+STEP_LOOK = {
     StepState.WAITING: ("·", "dim"),
     StepState.RUNNING: ("●", "cyan"),
     StepState.DONE: ("✓", "green"),
@@ -31,10 +32,12 @@ _LOOK = {
     StepState.FAILED: ("✗", "bold red"),
     StepState.TERMINATED: ("■", "yellow"),
 }
-_RUN_LOOK = {
+RUN_LOOK = {
+    RunState.RUNNING: "bold cyan",
     RunState.SUCCEEDED: "bold green",
     RunState.FAILED: "bold red",
     RunState.TERMINATED: "bold yellow",
+    RunState.KILLED: "bold red",
 }
 
 
@@ -132,7 +135,7 @@ class LiveView(View):
         for step in steps:
             record = records.get(step)
             state = record.state if record else StepState.WAITING
-            symbol, style = _LOOK[state]
+            symbol, style = STEP_LOOK[state]
             running = state is StepState.RUNNING
             table.add_row(
                 self._spinners[step] if running else Text(symbol, style),
@@ -248,7 +251,7 @@ def summary(outcome: RunOutcome) -> Text:
     for name, told in rows:
         if told:
             text.append(f"{name:7} ", "dim")
-            text.append(f"{told}\n", _RUN_LOOK[outcome.state] if name == "run" else "")
+            text.append(f"{told}\n", RUN_LOOK[outcome.state] if name == "run" else "")
     text.rstrip()
     return text
 

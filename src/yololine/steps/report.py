@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from yololine.errors import YololineError
 from yololine.reporting.pages import render_run_report
-from yololine.steps.perform import (
-    LOG,
-    read_exhibits,
-    read_result,
-    record_of_result,
-    run_id_of,
-    running,
-    write_text,
-)
+from yololine.steps.perform import LOG, read_exhibits, run_id_of, running, write_text
 from yololine.storage import Store, open_store
-from yololine.telemetry.journal import read_run
-from yololine.telemetry.records import STEPS, ErrorRecord, StepRecord, StepState
+from yololine.telemetry.endings import continuation_of, with_ends
+from yololine.telemetry.journal import read_run, read_run_record
+from yololine.telemetry.records import ErrorRecord, StepRecord, StepState, now
+from yololine.telemetry.results import line_of
+from yololine.telemetry.runs import EXIT_HANDLER, LAST_STEP, RunRecord, RunState, state_of
 
-GOES_ON = "Retry this run in Kubeflow Pipelines, or start it again with the same parameters"
-"""What goes on from a run that did not succeed, where no command line started it."""
 STATES = {
-    "COMPLETE": "succeeded",  # a backend's word
-    "SUCCEEDED": "succeeded",  # kfp.local's
-    "FAILED": "failed",
-    "RUNNING": "terminated",  # what a backend says of a run that was terminated
+    "COMPLETE": RunState.SUCCEEDED,  # a backend's word
+    "SUCCEEDED": RunState.SUCCEEDED,  # kfp.local's
+    "FAILED": RunState.FAILED,
+    "RUNNING": RunState.TERMINATED,  # what a backend says of a run that was terminated
 }
 
 
@@ -39,7 +30,7 @@ def report_run(report: str, *, store_uri: str, model_name: str, state: str) -> N
         state: KFP's word for how the run ended.
     """
     run_id = run_id_of(report)
-    word = STATES.get(state, "failed")
+    ended = STATES.get(state, RunState.FAILED)
     try:
         open_store(store_uri).check_writable()
     except YololineError as error:
@@ -48,66 +39,43 @@ def report_run(report: str, *, store_uri: str, model_name: str, state: str) -> N
         write_text(report, _unreachable(run_id, model_name, error))
         return
     with running(
-        "report_run",
+        EXIT_HANDLER,
         store_uri=store_uri,
         beside=report,
-        parameters={"model_name": model_name, "state": state},
+        parameters={"model_name": model_name, "state": ended, "state_of_kfp": state},
     ) as step:
-        page = _page(step.store, run_id, model_name, word, GOES_ON)
+        page = _page(step.store, run_id, ended)
         _keep(step.store, run_id, page)
         write_text(report, page)
 
 
-def report_run_from_journal(
-    *, store_uri: str, run_id: str, model_name: str, state: str, hint: str = ""
-) -> str:
+def report_run_from_journal(*, store_uri: str, run_id: str) -> str:
     """Render a run's report from its journal and keep it; return its path or URI.
 
     Args:
         store_uri: Root of the store.
         run_id: The run.
-        model_name: Name of the model in the registry.
-        state: succeeded, failed, terminated or running.
-        hint: The command that goes on from here.
     """
     store = open_store(store_uri)
-    return _keep(store, run_id, _page(store, run_id, model_name, state, hint))
+    return _keep(store, run_id, _page(store, run_id, _state(store, run_id)))
 
 
-def line_of(store: Store, run_id: str) -> dict[str, StepRecord]:
-    """Every step's record of a run in the line's order, those that KFP's cache skipped included."""
-    records = read_run(store, run_id)
-    line = dict(records)
-    for record in records.values():
-        line |= behind(store, record, records) | records
-    return {step: line[step] for step in STEPS if step in line}
+def renew_report(store: Store, record: StepRecord) -> None:
+    """Write a run's report where one is there already, or where this step has ended the run.
 
-
-def behind(
-    store: Store, record: StepRecord, own: Mapping[str, StepRecord]
-) -> dict[str, StepRecord]:
-    """The records of all that a record's result was made of, itself included.
-
-    A step that this run executed is told by its own record; one that KFP's cache skipped by its
-    result, which the steps behind it name by its key.
+    The exit handler writes the report of a run that nobody retries; after a retry in KFP it is not
+    run again, and its page would go on telling of the failure.
 
     Args:
-        store: Holds the results.
-        record: Where to start.
-        own: What the run executed.
+        store: Holds the journal.
+        record: What the step has just written there.
     """
-    found: dict[str, StepRecord] = {record.step: record}
-    pending = [record]
-    while pending:
-        for name, key in pending.pop().upstream.items():
-            if name in found:
-                continue
-            result = None if name in own and own[name].key == key else read_result(store, name, key)
-            upstream = record_of_result(result, record.run_id) if result else own.get(name)
-            if upstream:
-                found[name] = upstream
-                pending.append(upstream)
-    return {step: found[step] for step in STEPS if step in found}
+    ends = record.state in {StepState.FAILED, StepState.TERMINATED} or (
+        record.step == LAST_STEP and record.state is not StepState.RUNNING
+    )
+    if ends or store.exists(_path(record.run_id)):
+        state = _state(store, record.run_id)
+        _keep(store, record.run_id, _page(store, record.run_id, state))
 
 
 def exhibits_of(store: Store, records: dict[str, StepRecord]) -> dict[str, bytes]:
@@ -118,40 +86,45 @@ def exhibits_of(store: Store, records: dict[str, StepRecord]) -> dict[str, bytes
     return pictures
 
 
-def _page(store: Store, run_id: str, model_name: str, state: str, hint: str) -> str:
-    records = line_of(store, run_id)
-    if state in {"terminated", "failed"}:
-        records = {name: _ended(record) for name, record in records.items()}
+def _state(store: Store, run_id: str) -> RunState:
+    return state_of(read_run(store, run_id), read_run_record(store, run_id), at=now())
+
+
+def _page(store: Store, run_id: str, state: RunState) -> str:
+    records = with_ends(line_of(store, run_id), state)
+    run = read_run_record(store, run_id)
     return render_run_report(
         run_id=run_id,
-        model_name=model_name,
+        model_name=_model_name(records, run),
         state=state,
         error=None,
         records=records,
         exhibits=exhibits_of(store, records),
-        hint=hint,
+        go_on=continuation_of(run_id, run),
     )
 
 
-def _ended(record: StepRecord) -> StepRecord:
-    """A step that was running when the run ended did not end itself."""
-    if record.state is StepState.RUNNING and record.step != "report_run":
-        return record.model_copy(update={"state": StepState.TERMINATED})
-    return record
+def _model_name(records: dict[str, StepRecord], run: RunRecord | None) -> str:
+    told = [record.parameters.get("model_name") for record in records.values()]
+    return next((str(name) for name in told if name), run.model_name if run else "")
 
 
 def _keep(store: Store, run_id: str, page: str) -> str:
-    path = f"runs/{run_id}/report.html"
-    store.write_bytes(path, page.encode())
-    return f"{store.uri}/{path}"
+    store.write_bytes(_path(run_id), page.encode())
+    return f"{store.uri}/{_path(run_id)}"
+
+
+def _path(run_id: str) -> str:
+    return f"runs/{run_id}/report.html"
 
 
 def _unreachable(run_id: str, model_name: str, error: YololineError) -> str:
     return render_run_report(
         run_id=run_id,
         model_name=model_name,
-        state="failed",
+        state=RunState.FAILED,
         error=ErrorRecord(kind=error.kind, message=str(error), remedy=error.remedy),
         records={},
         exhibits={},
+        go_on=continuation_of(run_id, None),
     )

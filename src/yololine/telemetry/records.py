@@ -76,6 +76,18 @@ class EpochProgress(Frozen):
     seconds: float = 0.0
 
 
+class Attempt(Frozen):
+    """How an earlier attempt at a step ended, in the same run."""
+
+    attempt: int
+    state: StepState
+    """RUNNING where it was cut off without a word."""
+    started_at: datetime
+    finished_at: datetime | None = None
+    progress: EpochProgress | None = None
+    error: ErrorRecord | None = None
+
+
 class StepRecord(Frozen):
     """What one step of one run did.
 
@@ -87,7 +99,11 @@ class StepRecord(Frozen):
     run_id: str
     state: StepState
     attempt: int = 1
+    earlier: tuple[Attempt, ...] = ()
+    """What became of the attempts before, oldest first."""
     started_at: datetime
+    seen_at: datetime | None = None
+    """When the step last wrote this record: while it runs, a sign of life."""
     finished_at: datetime | None = None
     key: str = ""
     """Name of the result: sha256 over the inputs' digests and the configuration."""
@@ -115,3 +131,19 @@ class StepRecord(Frozen):
     def seconds(self) -> float:
         """Wall time so far."""
         return ((self.finished_at or now()) - self.started_at).total_seconds()
+
+    @property
+    def last_sign(self) -> datetime:
+        """The last moment at which the step is known to have been alive."""
+        return self.finished_at or self.seen_at or self.started_at
+
+    def as_attempt(self) -> Attempt:
+        """What the next attempt remembers of this one."""
+        return Attempt(
+            attempt=self.attempt,
+            state=self.state,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            progress=self.progress,
+            error=self.error,
+        )

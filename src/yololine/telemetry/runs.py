@@ -1,0 +1,81 @@
+"""What a run is and how it stands, by what its steps and its command have written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from yololine.frozen import Frozen
+from yololine.telemetry.records import StepRecord, StepState
+
+BEAT_SECONDS = 20.0
+"""How often a running step renews its record."""
+DEAD_AFTER = timedelta(seconds=120)
+"""Silence after which a step that says it runs does not: a few beats, a patient retry of the store,
+and the clocks of two machines apart."""
+LAST_STEP = "register_model"
+EXIT_HANDLER = "report_run"
+
+
+class RunState(StrEnum):
+    """How a run stands."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TERMINATED = "terminated"
+    KILLED = "killed"
+    """Its processes are gone and said nothing: kill -9, a crash, a machine or pod that was lost."""
+
+
+class RunRecord(Frozen):
+    """What the command that started a run says of it; a run on a cluster has no such record."""
+
+    run_id: str
+    pipeline: str
+    store_uri: str
+    model_name: str
+    command: str
+    """What starts it, and goes on where it ended."""
+    logs: str
+    """Folder of its logs, on `host`."""
+    host: str
+    started_at: datetime
+    state: RunState = RunState.RUNNING
+    finished_at: datetime | None = None
+
+
+def state_of(records: Mapping[str, StepRecord], run: RunRecord | None, *, at: datetime) -> RunState:
+    """How a run stands at a moment.
+
+    Args:
+        records: The steps' own records of this run, by step.
+        run: What the run's command says, where there was one.
+        at: The present moment.
+    """
+    if run and run.state is not RunState.RUNNING:
+        return run.state
+    steps = [record for step, record in records.items() if step != EXIT_HANDLER]
+    handler = records.get(EXIT_HANDLER)
+    # KFP's Retry does not run the exit handler again: then steps have spoken after it.
+    if handler and all(handler.started_at >= record.last_sign for record in steps):
+        told = str(handler.parameters.get("state", ""))
+        if told in set(RunState):
+            return RunState(told)
+    states = {record.state for record in steps}
+    for ended, state in (
+        (StepState.FAILED, RunState.FAILED),
+        (StepState.TERMINATED, RunState.TERMINATED),
+    ):
+        if ended in states:
+            return state
+    last = records.get(LAST_STEP)
+    if last and last.state in {StepState.DONE, StepState.REUSED}:
+        return RunState.SUCCEEDED
+    # A command's steps follow each other at once; a cluster's may wait for hours for a node.
+    live = steps if run else [r for r in steps if r.state is StepState.RUNNING]
+    signs = [record.last_sign for record in live] + ([run.started_at] if run else [])
+    if signs and at - max(signs) > DEAD_AFTER:
+        return RunState.KILLED
+    return RunState.RUNNING
