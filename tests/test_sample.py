@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 from yololine import sample
-from yololine.errors import UsageError
+from yololine.errors import StoreError, UsageError
 from yololine.sample import CLASS_NAMES, SampleReport, generate_sample
 
 IMAGES = 24
@@ -227,6 +227,7 @@ def test_odd_image_sizes(tmp_path: Path, size_wh: tuple[int, int]) -> None:
     [
         ({"layout": "coco"}, "layout 'coco'.*yolo or voc"),
         ({"images": 19}, "images 19.*20 or more"),
+        ({"images": 10**9}, "images 1000000000.*1000000 or fewer"),
         ({"image_size_wh": (320, 63)}, "image size 320x63.*64 pixels"),
         ({"seed": -1}, "seed -1.*0 or more"),
     ],
@@ -235,6 +236,18 @@ def test_refusal_leaves_nothing(tmp_path: Path, change: dict[str, object], words
     with pytest.raises(UsageError, match=words):
         generate_sample(tmp_path / "new" / "out", **change)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("/dev/null/set", "a file and a folder want the same name"),
+        (f"/tmp/{'x' * 300}", "the name is longer than the disk allows"),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_told(out: str, words: str) -> None:
+    with pytest.raises(StoreError, match=words):
+        generate_sample(Path(out), images=20)
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

@@ -23,6 +23,18 @@ Each message is three parts: the value that was met, the rule it breaks, and the
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
+_LONGEST_VALUE = 1000
+_UNSEEN = {"Cc", "Cs", "Zl", "Zp"}
+"""Unicode categories that a terminal obeys instead of showing, or that no file can hold."""
+_TURNS_TEXT = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""They have a terminal show what follows in another order."""
+_URI = re.compile(r"(?<=://)\S+")
+_QUERY = re.compile(r"\?\S*=\S*")
+_SECRET_AUTHORITY = re.compile(r"[^/]*@|(?:\[[^/]*\])?[^/\[\]]*:(?!\d*(?:/|$|[^\w/]))")
+
 
 class YololineError(Exception):
     """A refusal in words a person can act on.
@@ -38,10 +50,10 @@ class YololineError(Exception):
     """Whether the same call may succeed when it is simply made again."""
 
     def __init__(self, value: object, *, rule: str, remedy: str) -> None:
-        self.value = str(value)
-        self.rule = rule
-        self.remedy = remedy
-        super().__init__(f"{self.value}: {rule}; {remedy}")
+        self.value = _shortened(legible(str(value)))
+        self.rule = legible(rule, lines=True)
+        self.remedy = legible(remedy, lines=True)
+        super().__init__(f"{self.value}: {self.rule}; {self.remedy}")
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exception's own pickling would call __init__ without the keywords.
@@ -55,6 +67,46 @@ class YololineError(Exception):
 
 def _rebuild(cls: type[YololineError], value: str, rule: str, remedy: str) -> YololineError:
     return cls(value, rule=rule, remedy=remedy)
+
+
+def legible(text: str, *, lines: bool = False) -> str:
+    """The text fit for a terminal, a log and a report.
+
+    What a terminal would obey, or no file can hold, is written as its escape; secrets in URIs are
+    struck out. File names, and so what is quoted here, may hold anything.
+
+    Args:
+        text: What is to be shown.
+        lines: Whether line breaks stay.
+    """
+
+    def shown(character: str) -> str:
+        if lines and character == "\n":
+            return character
+        if unicodedata.category(character) in _UNSEEN or character in _TURNS_TEXT:
+            return character.encode("unicode_escape").decode()
+        return character
+
+    return without_secrets("".join(map(shown, text)))
+
+
+def without_secrets(text: str) -> str:
+    """The text with user, password and signed query of every URI in it struck out."""
+
+    def masked(match: re.Match[str]) -> str:
+        # In front of the last @: a secret may hold slashes.
+        uri: str = match[0]
+        if _SECRET_AUTHORITY.match(uri):
+            uri = "***" + uri[uri.rfind("@") :] if "@" in uri else "***"
+        return _QUERY.sub("?***", uri)
+
+    return _URI.sub(masked, text)
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _LONGEST_VALUE:
+        return text
+    return f"{text[: _LONGEST_VALUE // 2]}... ({len(text)} characters)"
 
 
 class UsageError(YololineError):

@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from yololine.errors import UsageError
+from yololine.storage.disk import disk_in_words
 
 CLASS_NAMES = ("scratch", "dent", "rust", "crack")
 UNKNOWN_CLASS_ID = 9
 UNKNOWN_CLASS_NAME = "unknown_defect"
 MIN_IMAGES = 20
+MAX_IMAGES = 1_000_000
 MIN_SIDE_PX = 64
 
 _CLASS_SHARE = (0.34, 0.28, 0.21, 0.17)
@@ -377,6 +379,7 @@ def _check(out: Path, layout: str, images: int, size_wh: tuple[int, int], seed: 
     for broken, value, rule, remedy in (
         (layout not in tuple(Layout), f"layout {layout!r}", "there is no such layout", layouts),
         (images < MIN_IMAGES, f"images {images}", "too few to split", f"{MIN_IMAGES} or more"),
+        (images > MAX_IMAGES, f"images {images}", "too many", f"{MAX_IMAGES} or fewer"),
         (min(size_wh) < MIN_SIDE_PX, "image size {}x{}".format(*size_wh), "too small", side),
         (seed < 0, f"seed {seed}", "a seed is not negative", "0 or more"),
         (taken, str(out), "the output is not an empty folder", "a new or an empty folder"),
@@ -403,39 +406,41 @@ def generate_sample(
         out: A folder that does not exist yet, or an empty one.
         layout: "yolo": data.yaml, images/, labels/ (class cx cy w h, 0 to 1). "voc": classes.txt,
             JPEGImages/, Annotations/ (pixel edges from 0: xmax - xmin is the width).
-        images: Good pictures, 20 or more.
+        images: Good pictures, 20 to a million.
         image_size_wh: Pixels, each side 64 or more.
         seed: 0 or more. The same seed writes the same bytes.
         progress: Called with (pictures done, pictures wanted).
 
     Raises:
         UsageError: An argument is outside of these ranges, or `out` is not empty.
+        StoreError: `out` cannot be written.
     """
-    _check(out, layout, images, image_size_wh, seed)
-    # An empty folder may be a mount or somebody's working folder: fill it, never replace it.
-    existed = out.is_dir()
-    nearby = out if existed else out.parent
-    nearby.mkdir(parents=True, exist_ok=True)
-    counts = dict.fromkeys(CLASS_NAMES, 0)
-    with tempfile.TemporaryDirectory(prefix=".sample-", dir=nearby) as staging:
-        root = Path(staging) / "set"
-        root.mkdir()
-        writer = _Writer(root=root, layout=Layout(layout), size_wh=image_size_wh)
-        writer.start()
-        for index in range(images):
-            photo_rgb, labels = _scene(seed, index, image_size_wh)
-            writer.picture(_good_stem(index), photo_rgb)
-            writer.labels(_good_stem(index), labels)
-            for class_id, _ in labels:
-                counts[CLASS_NAMES[class_id]] += 1
-            if progress is not None:
-                progress(index + 1, images)
-        faults = _plant_faults(writer, seed)
-        if existed:
-            for child in sorted(root.iterdir()):
-                child.rename(out / child.name)
-        else:
-            root.rename(out)
+    with disk_in_words(out):
+        _check(out, layout, images, image_size_wh, seed)
+        # An empty folder may be a mount or somebody's working folder: fill it, never replace it.
+        existed = out.is_dir()
+        nearby = out if existed else out.parent
+        nearby.mkdir(parents=True, exist_ok=True)
+        counts = dict.fromkeys(CLASS_NAMES, 0)
+        with tempfile.TemporaryDirectory(prefix=".sample-", dir=nearby) as staging:
+            root = Path(staging) / "set"
+            root.mkdir()
+            writer = _Writer(root=root, layout=Layout(layout), size_wh=image_size_wh)
+            writer.start()
+            for index in range(images):
+                photo_rgb, labels = _scene(seed, index, image_size_wh)
+                writer.picture(_good_stem(index), photo_rgb)
+                writer.labels(_good_stem(index), labels)
+                for class_id, _ in labels:
+                    counts[CLASS_NAMES[class_id]] += 1
+                if progress is not None:
+                    progress(index + 1, images)
+            faults = _plant_faults(writer, seed)
+            if existed:
+                for child in sorted(root.iterdir()):
+                    child.rename(out / child.name)
+            else:
+                root.rename(out)
     return SampleReport(
         out=out, layout=writer.layout.value, images=images, objects_per_class=counts, faults=faults
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from yololine.dataset.cleaning import Cleaned, clean_dataset
+from yololine.dataset.cleaning import Cleaned, check_cleaned, clean_dataset
 from yololine.dataset.schema import Row, write_shards
 from yololine.dataset.sources import list_source
 from yololine.storage import open_store, sha256_bytes
@@ -72,10 +72,14 @@ class Made:
         return folder
 
     @staticmethod
-    def clean(source: Path, out: Path, **options: Any) -> Cleaned:
-        """The source, cleaned."""
+    def clean(
+        source: Path, out: Path, *, max_dropped_fraction: float = 0.25, **options: Any
+    ) -> Cleaned:
+        """The source, cleaned and found good enough."""
         store = open_store(str(source))
-        return clean_dataset(store, list_source(store), out, **options)
+        cleaned = clean_dataset(store, list_source(store), out, **options)
+        check_cleaned(cleaned.report, store.uri, max_dropped_fraction=max_dropped_fraction)
+        return cleaned
 
     @classmethod
     def row(

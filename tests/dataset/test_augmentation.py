@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -168,12 +169,12 @@ def test_boxes_of_which_little_is_left_are_dropped(
     tmp_path: Path, made: Any, x_min: int, kept: int
 ) -> None:
     """Of a box from x 1.5 to 21.5, a crop leaves 58 %, 38 % or 23 %."""
-    shards = made.shards(tmp_path / "in", [(1,)])
-    [original] = [row for shard in shards for row in read_rows(shard)]
+    shards = made.shards(tmp_path / "in", [(1,), (1,) * 8])  # of the second, some boxes are left
+    ids = [row.image_id for shard in shards for row in read_rows(shard)]
     crop = transform("Crop", x_min=x_min, y_min=0, x_max=64, y_max=48)
     policy = load_policy(policy_file(tmp_path, crop))
-    done = augment(shards, {original.image_id: "train"}, tmp_path / "o", policy, copies=1, seed=0)
-    [copy] = rows_of(done)
+    done = augment(shards, dict.fromkeys(ids, "train"), tmp_path / "o", policy, copies=1, seed=0)
+    copy = rows_of(done)[0]
     assert copy.width == 64 - x_min
     assert len(copy.categories) == kept
 
@@ -196,7 +197,9 @@ def test_negative_copies_are_refused(tmp_path: Path, dataset: Any, standard: Pol
     [
         ("strong", "policy 'strong': is not known; use none, standard, or the path"),
         ("", "policy '': is not known"),
-        ("nowhere/policy.yaml", "nowhere/policy.yaml: cannot be read: there is no such file"),
+        ("nowhere/policy.yaml", "nowhere/policy.yaml: is not there, or is no file; use none, "),
+        ("/etc/", "policy /etc/: is not there, or is no file"),
+        ("/etc", "policy /etc: is not there, or is no file"),
     ],
 )
 def test_policies_that_are_not_there(
@@ -207,11 +210,22 @@ def test_policies_that_are_not_there(
         load_policy(given)
 
 
+def test_a_huge_file_is_no_policy(tmp_path: Path) -> None:
+    file = policy_file(tmp_path, text="#" * (1 << 20) + "\n")
+    with pytest.raises(DatasetError, match="has 1048577 bytes, and a policy at most 1048576"):
+        load_policy(file)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("transform:\n  p: [1\nx: 2\n", r"policy\.yaml line 3: is no YAML"),
         ("transform: !!python/name:os.system\n", "line 1: is no YAML"),
+        ("transform:\n  p: 1\n  p: 2\n", r"policy\.yaml line 3: p: is given twice"),
+        (
+            "transform:\n  __class_fullname__: Compose\n  transforms:\n  - 3\n",
+            "line 4: 3: is no transform",
+        ),
         ("transforms: []\n", "it has no `transform`"),
         ("- 1\n", "it has no `transform`"),
         ("transform: {p: 1}\n", "has no __class_fullname__"),
@@ -226,7 +240,8 @@ def test_files_that_are_no_policy(tmp_path: Path, text: str, words: str) -> None
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (transform("NoSuchBlur"), "NoSuchBlur: is no transform of Albumentations 2.0.8"),
+        (transform("NoSuchBlur"), r"line \d+: NoSuchBlur: is no transform of Albumentations 2.0.8"),
+        (transform("GaussianBlurr"), "GaussianBlurr: is no transform.*did you mean GaussianBlur"),
         (transform("os.system", command="true"), "os.system: is no transform"),
         (transform("builtins.eval"), "builtins.eval: is no transform"),
         (transform("Lambda", name="x"), "Lambda: is no transform of Albumentations"),
@@ -236,14 +251,20 @@ def test_files_that_are_no_policy(tmp_path: Path, text: str, words: str) -> None
         ({"__class_fullname__": "HorizontalFlip"}, "HorizontalFlip: .*no 'p' parameter"),
         (
             transform("OneOf", transforms=[transform("Blur", blur_limit="x")]),
-            r"policy\.yaml: Blur: ",
+            r"policy\.yaml line 11: Blur: ",
         ),
-        (transform("ToFloat"), "makes ndarray float32"),
+        (transform("ToFloat"), "ToFloat: makes ndarray float32"),
+        (transform("ToFloat") | {"p": 0.001}, "ToFloat: makes ndarray float32"),
         (transform("Normalize"), "makes ndarray float32"),
         (transform("RandomCropFromBorders", crop_left=2), "RandomCropFromBorders: "),
         (
+            transform("ToGray", num_output_channels=1),
+            r"line 8: ToGray: makes ndarray uint8 \(480, 640\)",
+        ),
+        (transform("Resize", height=10_000, width=10_001), "more than 100 megapixels"),
+        (
             transform("Crop", x_min=0, y_min=0, x_max=5000, y_max=9),
-            "fails on an image of 640 x 480",
+            "line 8: Crop: fails on an image of 640 x 480",
         ),
     ],
 )
@@ -252,6 +273,19 @@ def test_mistaken_policies_name_the_transform(
 ) -> None:
     with pytest.raises(DatasetError, match=words):
         load_policy(policy_file(tmp_path, transform("VerticalFlip"), given))
+
+
+def test_a_policy_may_alter_colours_alone(tmp_path: Path, dataset: Any) -> None:
+    shards, assignments = dataset
+    policy = load_policy(policy_file(tmp_path, transform("Blur"), transform("ToGray")))
+    made = augment(shards, assignments, tmp_path / "out", policy, copies=1, seed=0)
+    assert sum(made.objects_per_class.values()) == 6
+
+
+def test_a_crop_may_fit_what_comes_before_it(tmp_path: Path) -> None:
+    resize = transform("Resize", height=900, width=900)
+    crop = transform("Crop", x_min=0, y_min=0, x_max=800, y_max=800)
+    assert load_policy(policy_file(tmp_path, resize, crop)).transform_names == ("Resize", "Crop")
 
 
 def test_a_class_that_another_package_registered_is_refused(tmp_path: Path) -> None:
@@ -270,6 +304,24 @@ def test_a_policy_that_fails_on_one_image_names_it(tmp_path: Path, dataset: Any)
     policy = load_policy(policy_file(tmp_path, crop))
     with pytest.raises(DatasetError, match=r"on images/00000\.jpg: fails on an image of 64 x 48"):
         augment(*dataset, tmp_path / "out", policy, copies=1, seed=0)
+
+
+def test_a_policy_that_leaves_no_box_is_refused(tmp_path: Path, dataset: Any) -> None:
+    crop = transform("Crop", x_min=44, y_min=28, x_max=64, y_max=48)
+    policy = load_policy(policy_file(tmp_path, crop))
+    words = r"policy\.yaml: leaves none of 12 boxes in its copies; crop, shift or scale less"
+    with pytest.raises(DatasetError, match=words):
+        augment(*dataset, tmp_path / "out", policy, copies=2, seed=0)
+
+
+def test_a_policy_that_costs_many_boxes_is_told(
+    tmp_path: Path, dataset: Any, standard: Policy
+) -> None:
+    crop = transform("Crop", x_min=16, y_min=0, x_max=64, y_max=48)
+    policy = load_policy(policy_file(tmp_path, crop))
+    [note] = augment(*dataset, tmp_path / "a", policy, copies=2, seed=0).notes
+    assert re.search(r"leaves \d of 12 boxes in its copies", note)
+    assert augment(*dataset, tmp_path / "b", standard, copies=1, seed=0).notes == ()
 
 
 def test_a_single_transform_and_its_own_box_rules(tmp_path: Path, dataset: Any) -> None:

@@ -19,6 +19,7 @@ from yololine.dataset.sources import list_source
 from yololine.errors import DatasetError, SourceError
 from yololine.sample import generate_sample
 from yololine.storage import open_store, sha256_bytes
+from yololine.storage.local import LocalStore
 
 GOOD = "0 0.5 0.5 0.5 0.5\n"
 
@@ -64,7 +65,7 @@ def test_a_row_is_the_picture_and_its_boxes(tmp_path: Path, made: Any) -> None:
 @pytest.mark.parametrize(
     ("extra", "dropped", "detail"),
     [
-        ({"images/x.jpg": b"GIF89a", "labels/x.txt": GOOD}, "not a readable picture", "47 49 46"),
+        ({"images/x.jpg": b"GIF89a", "labels/x.txt": GOOD}, "not a readable picture", "a GIF"),
         ({"images/x.jpg": "half", "labels/x.txt": GOOD}, "truncated picture", "truncated"),
         ({"images/x.jpg": "tiny", "labels/x.txt": GOOD}, "a side under 8 pixels", "1 x 1 px"),
         ({"images/x.jpg": 7}, "no label file", "add an empty one"),
@@ -84,7 +85,7 @@ def test_a_row_is_the_picture_and_its_boxes(tmp_path: Path, made: Any) -> None:
         (
             {"images/x.jpg": 7, "labels/x.txt": "5 0.5 0.5 0.5 0.5\n0 0.5 0.5 0 0\n"},
             "no valid box left",
-            "2 in labels/x.txt, all faulty",
+            "2 in labels/x.txt, all faulty; line 1: unknown class: class 5, but 2 classes",
         ),
     ],
 )
@@ -301,6 +302,10 @@ def test_too_many_dropped_is_refused(tmp_path: Path, made: Any) -> None:
     ("files", "words"),
     [
         (
+            {"images/a.jpg": 1, "labels/a.txt": "0 30 20 10 10"},
+            r"starting with images/a\.jpg \(no valid box left: .*pixels where fractions belong\?\)",
+        ),
+        (
             {"images/a.jpg": b"", "labels/a.txt": GOOD},
             r"no picture is left of 1: 1 not a readable.*with images/a.jpg \(.* is empty\)",
         ),
@@ -314,6 +319,53 @@ def test_nothing_left_is_refused(
     files = {p: made.file(v) if isinstance(v, int) else v for p, v in files.items()}
     with pytest.raises(SourceError, match=words):
         clean(made, tmp_path, files | {"classes.txt": "a"}, max_dropped_fraction=1)
+
+
+def test_the_account_of_nothing_is_an_account(tmp_path: Path, made: Any) -> None:
+    files = {"images/a.jpg": b"", "labels/a.txt": GOOD, "images/b.jpg": made.file(1)}
+    store = open_store(str(made.source(tmp_path / "in", files)))
+    cleaned = clean_dataset(store, list_source(store), tmp_path / "out")
+    assert (cleaned.images, cleaned.shards, cleaned.report.image_sizes) == (0, [], None)
+    assert cleaned.report.images.dropped == 2
+    assert {file.file for file in cleaned.report.dropped_files} == set(files)
+    assert cleaned.exhibits
+
+
+def test_files_too_large_to_be_what_they_seem_are_not_read(
+    tmp_path: Path, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yololine.dataset.pairs.MAX_LABEL_BYTES", 100)
+    monkeypatch.setattr("yololine.dataset.pairs.MAX_PICTURE_BYTES", 10_000)
+    source = made.source(
+        tmp_path / "in",
+        good_files(made)
+        | {"images/x.jpg": made.file(7), "labels/x.txt": GOOD * 10}
+        | {"images/y.jpg": b"\xff" * 10_001, "labels/y.txt": GOOD},
+    )
+    (source / "data.yaml").unlink()
+    opened: list[str] = []
+    read = LocalStore.read_bytes
+    monkeypatch.setattr(LocalStore, "read_bytes", lambda s, p: opened.append(p) or read(s, p))
+    report = made.clean(source, tmp_path / "out").report
+    assert {"labels/x.txt", "images/y.jpg"}.isdisjoint(opened)
+    faults = {f.file: (f.reason, f.detail) for f in report.dropped_files}
+    assert faults["images/x.jpg"] == (
+        "unreadable label file",
+        "labels/x.txt has 180 bytes, at most 100 are read",
+    )
+    assert faults["images/y.jpg"] == ("picture file of more than 512 MiB", "10001 bytes")
+
+
+def test_what_is_taken_as_something_else_is_told(tmp_path: Path, made: Any) -> None:
+    files = good_files(made) | {
+        "data.yaml": "names: [a, A, b]",
+        "labels/good_00.txt": "0 0.1 0.1 0.4 0.1 0.2 0.5\n1 0.5 0.5 0.5 0.5\n",
+        "photos.gif": "",
+    }
+    notes = clean(made, tmp_path, files).report.notes
+    assert "Ignored, as neither picture nor label: 1 .gif." in notes
+    assert "Classes whose names differ in case alone: a, A. Are they one?" in notes
+    assert "Polygons that became the boxes around them: 1." in notes
 
 
 @pytest.mark.parametrize("change", ["removed", "grown", "label removed"])

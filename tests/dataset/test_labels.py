@@ -52,11 +52,21 @@ def test_good_yolo_lines(line: str, category: int, box_xywh: tuple[float, ...]) 
     ("line", "reason", "detail"),
     [
         ("0 0.5 0.5 0.2", "wrong number of columns", "4 columns"),
-        ("0", "wrong number of columns", "1 columns"),
+        ("0", "wrong number of columns", "1 column; a box has 5"),
+        (
+            "0,0.5,0.5,0.2,0.4",
+            "wrong number of columns",
+            "1 column; a box has 5 (class cx cy w h), ",
+        ),
         ("0 0.5 0.5 0.2 0.4 0.9", "wrong number of columns", "confidence"),
         ("0 0.1 0.1 0.3 0.1 0.2 0.5 0.3", "wrong number of columns", "8 columns"),
         ("dent 0.5 0.5 0.2 0.4", "not a number", "'dent'"),
-        ("0 0.5 0.5 0,2 0.4", "not a number", "'0,2'"),
+        ("0 0.5 0.5 0,2 0.4", "not a number", "'0,2'; a decimal point is wanted"),
+        ("0 0.5 0.5 0_2 0.4", "not a number", "'0_2'"),
+        ("0 0.5 0.5 0x1 0.4", "not a number", "'0x1'"),
+        ("0 0.5 \u0661 0.2 0.4", "not a number", "'\u0661'"),
+        ("0 0.5 0.5 1e400 0.4", "not finite", "'1e400'"),
+        ("0 0.5 0.5 -Infinity 0.4", "not finite", "'-Infinity'"),
         ("0 0.5 nan 0.2 0.4", "not finite", "'nan'"),
         ("0 0.5 0.5 inf 0.4", "not finite", "'inf'"),
         ("0 0.5 0.5 1e308 0.4", "not finite", "too large"),
@@ -72,6 +82,7 @@ def test_good_yolo_lines(line: str, category: int, box_xywh: tuple[float, ...]) 
         ("0 0.5 0.5 0.2 1.021", "box outside image", "in a picture of 200 x 100 px"),
         ("0 1.2 0.5 0.2 0.4", "box outside image", "x 220.0 to 260.0"),
         ("0 100 50 40 40", "box outside image", "pixels where fractions belong?"),
+        ("0 3 0.5 1 1", "box outside image", "pixels where fractions belong?"),
     ],
 )
 def test_faulty_yolo_lines(line: str, reason: str, detail: str) -> None:
@@ -94,6 +105,25 @@ def test_repeated_boxes_are_dropped_once_found() -> None:
     ]
 
 
+def test_polygons_are_counted_and_numbers_may_be_written_in_many_ways() -> None:
+    labels = yolo("0 0.1 0.1 0.3 0.1 0.2 0.5", "0 5e-1 +.5 .2 4.e-1 ", "0 9 9 9 9 9 9")
+    assert len(labels.boxes) == 2
+    assert labels.polygons == 1
+
+
+def test_no_class_is_named() -> None:
+    [fault] = parse_yolo(b"0 0.5 0.5 0.2 0.4", "a.txt", (), SIZE_WH).faults
+    assert fault.detail == "class 0, but none is named"
+
+
+@pytest.mark.parametrize("ending", ["\r\n", " \t\n", "\n\n"])
+def test_lines_may_end_in_many_ways(ending: str) -> None:
+    text = "\ufeff" + "0 0.5\t0.5  0.2 0.4" + ending + "1 0.5 0.5 0.2 0.4" + ending
+    labels = parse_yolo(text.encode(), "a.txt", CLASSES, SIZE_WH)
+    assert [box.category for box in labels.boxes] == [0, 1]
+    assert labels.faults == ()
+
+
 def test_an_empty_file_is_a_background() -> None:
     for text in ("", "\n \n", "\ufeff"):
         labels = yolo(text)
@@ -107,10 +137,12 @@ def test_yolo_files_that_are_no_text() -> None:
     ):
         with pytest.raises(SourceError, match="is no UTF-8 text"):
             read(b"\xff\xd8\xff\xe0")
+        with pytest.raises(SourceError, match="is no UTF-8 text, but UTF-16"):
+            read("0 0.5 0.5 0.2 0.4".encode("utf-16"))
 
 
 def test_yolo_class_ids() -> None:
-    assert yolo_class_ids(b"3 1 1 1 1\n0 1\nx 1\n-1 2\n1.5 2", "a.txt") == {0, 3}
+    assert yolo_class_ids(b"3 1 1 1 1\n0.0 1\nx 1\n-1 2\n1.5 2\nnan 1", "a.txt") == {0, 3}
 
 
 @pytest.mark.parametrize(
@@ -138,7 +170,10 @@ def test_good_voc_objects(made: Any, edges: Any, box_xywh: Any) -> None:
         ("dent", ("left", 20, 60, 80), "not a number", "'left'"),
         ("dent", ("nan", 20, 60, 80), "not finite", "'nan'"),
         ("dent", (10, 20, 10, 80), "zero extent", "0 x 60 px"),
-        ("dent", (60, 20, 10, 80), "zero extent", "-50 x 60 px"),
+        ("dent", (60, 20, 10, 80), "zero extent", "max lies before min: x 60 to 10, y 20 to 80"),
+        ("dent", (10, 80, 60, 20), "zero extent", "max lies before min"),
+        ("dent", (0.1, 0.2, 0.6, 0.8), "zero extent", "fractions where pixels belong?"),
+        ("dent", (900, 900, 950, 950), "box outside image", "in a picture of 200 x 100 px"),
         ("dent", (10, 20, 203, 80), "box outside image", "x 10.0 to 203.0"),
         ("dent", (10, -2, 20, 80), "box outside image", "y -2.0 to 80.0"),
         ("dent", (99, 40, 180, 90), "duplicate box", "same class and box as line 2"),
@@ -196,6 +231,13 @@ def test_voc_files_that_are_refused(data: bytes, words: str) -> None:
     ):
         with pytest.raises(SourceError, match=words):
             read(data)
+
+
+def test_voc_names_are_compared_in_one_form(made: Any) -> None:
+    data = made.voc((" e\u0301\n  b ", (10, 20, 60, 80)))
+    assert voc_class_names(data, "a.xml") == {"\u00e9 b"}
+    [box] = parse_voc(data, "a.xml", ("a", "\u00e9 b"), SIZE_WH).boxes
+    assert box.category == 1
 
 
 def test_voc_class_names(made: Any) -> None:

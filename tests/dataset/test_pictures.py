@@ -55,22 +55,23 @@ def sixteen_bits(made: Any) -> Image.Image:
     return Image.fromarray(values * 256 + 77)
 
 
-def png_rgb_16(made: Any) -> bytes:
-    """Pillow writes no 16-bit RGB."""
-    pixels = (np.asarray(made.picture()).astype(">u2") * 256 + 77).astype(">u2")
+def _png_chunk(kind: bytes, content: bytes) -> bytes:
+    crc = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + crc
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
+
+def png_rgb_16(made: Any, bits: int = 16) -> bytes:
+    """Pillow writes no 16-bit RGB."""
+    pixels = (np.asarray(made.picture()).astype(">u2") * 256 + 77) >> (16 - bits)
+    pixels = pixels.astype(">u2")
 
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)
     header = struct.pack(">IIBBBBB", *SIZE_WH, 16, 2, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
+        + _png_chunk(b"IHDR", header)
+        + _png_chunk(b"IDAT", zlib.compress(rows))
+        + _png_chunk(b"IEND", b"")
     )
 
 
@@ -262,6 +263,74 @@ def test_the_limit_is_ours_and_only_for_a_while(made: Any, monkeypatch: pytest.M
 def test_measurements_are_no_pictures(made: Any, values: np.ndarray) -> None:
     with pytest.raises(BadPicture, match="unsupported pixel type"):
         read_picture(made.file(image=Image.fromarray(values), kind="TIFF"))
+
+
+def twelve_of_sixteen(made: Any, which: str) -> bytes:
+    if which == "PNG RGB":
+        return png_rgb_16(made, bits=12)
+    kind, mode = which.split()
+    values = np.asarray(sixteen_bits(made)) >> 4
+    image = Image.fromarray(values.astype(np.int32) if mode == "I" else values)
+    return bytes(made.file(image=image, kind=kind))
+
+
+@pytest.mark.parametrize("which", ["PNG I;16", "TIFF I;16", "TIFF I", "PNG RGB"])
+def test_twelve_bits_in_sixteen_would_be_black(made: Any, which: str) -> None:
+    """As industrial cameras write them; what is only dark is not refused."""
+    data = twelve_of_sixteen(made, which)
+    with pytest.raises(BadPicture, match=r"uses 12 bits or fewer: brightest value 1\d of 255"):
+        read_picture(data)
+    dark = Image.fromarray(np.full((48, 64), 16 * 256, np.uint16))
+    assert np.asarray(stored(read_picture(made.file(image=dark, kind="PNG")))).max() == 16
+    black = made.file(image=Image.new("L", (64, 48)), kind="PNG")
+    assert read_picture(black).content == black
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!DOCTYPE html><html>", "it is HTML"),
+        (b"\n<HTML>", "it is HTML"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "it is XML"),
+        (b"GIF89a" + b"\0" * 50, "it is a GIF"),
+        (b"\0\0\0\x18ftypheic" + b"\0" * 50, "it is a HEIC picture"),
+        (b"\0\0\0\x1cftypavif" + b"\0" * 50, "it is an AVIF picture"),
+        (b"\0\0\0\x0cjP  \r\n", "it is a JPEG 2000 picture"),
+        (b"%PDF-1.4", "it is a PDF"),
+        (b"PK\x03\x04", "it is a ZIP file"),
+        (b"\x1f\x8b\x08", "it is a gzip file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "its content was not fetched"),
+        (b"\x01\x02", "it is of an unknown kind: its first bytes are 01 02"),
+    ],
+)
+def test_what_is_no_picture_is_told(content: bytes, words: str) -> None:
+    with pytest.raises(BadPicture, match=words) as caught:
+        read_picture(content)
+    assert caught.value.reason == PictureFault.UNREADABLE
+
+
+def test_a_huge_file_is_refused(monkeypatch: pytest.MonkeyPatch, made: Any) -> None:
+    monkeypatch.setattr("yololine.dataset.pictures.MAX_BYTES", 100)
+    with pytest.raises(BadPicture, match=r"more than 512 MiB: \d+ bytes"):
+        read_picture(made.file())
+
+
+def test_a_picture_may_be_long_but_not_longer_than_a_jpeg(made: Any) -> None:
+    image = made.picture(size_wh=(65_500, 8))
+    assert read_picture(made.file(image=image)).size_wh == (65_500, 8)
+    image = made.picture(size_wh=(8, 65_501))
+    with pytest.raises(BadPicture, match="a side over 65500 pixels: 8 x 65501 px"):
+        read_picture(made.file(image=image, kind="PNG"))
+
+
+@pytest.mark.parametrize("kind", ["zTXt", "iCCP"])
+def test_what_unfolds_beside_the_pixels_is_no_picture(made: Any, kind: str) -> None:
+    plain = made.file(kind="PNG")
+    packed = zlib.compress(bytes(50 << 20), 9)
+    bomb = plain[:33] + _png_chunk(kind.encode(), b"a\0\0" + packed) + plain[33:]
+    assert len(bomb) < 100_000
+    with own_pixel_limit(), pytest.raises(BadPicture, match="too large"):
+        read_picture(bomb)
 
 
 def test_damage_anywhere_is_told_or_harmless(made: Any) -> None:

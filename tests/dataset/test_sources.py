@@ -55,13 +55,35 @@ def test_what_changed_between_listings(tmp_path: Path, made: Any) -> None:
     assert (diff.added, diff.removed, diff.changed) == (("came",), ("gone",), ("new content",))
 
 
-@pytest.mark.parametrize("exists", [True, False])
-def test_an_empty_source_is_refused(tmp_path: Path, exists: bool) -> None:
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("nothing", r"source: is not there; check source_uri"),
+        ("folder", "holds no file, hidden ones apart; check source_uri, or upload"),
+        ("hidden", "holds no file, hidden ones apart; check source_uri"),
+        ("file", "is a file, and a source is a folder of pictures and labels; give the folder"),
+        ("link", r"hidden ones apart; left out: 1 link out of the source \(a\.jpg\); copy what"),
+    ],
+)
+def test_an_empty_source_is_refused(tmp_path: Path, kind: str, words: str) -> None:
     folder = tmp_path / "source"
-    if exists:
+    if kind == "file":
+        folder.write_bytes(b"GIF")
+    elif kind != "nothing":
         folder.mkdir()
-    with pytest.raises(SourceError, match="holds no file"):
+    if kind == "hidden":
+        (folder / ".a.jpg").touch()
+    if kind == "link":
+        (folder / "a.jpg").symlink_to("/etc/hostname")
+    with pytest.raises(SourceError, match=words):
         list_source(open_store(str(folder)))
+
+
+@pytest.mark.parametrize("name", ["photos.zip", "photos.TAR.GZ"])
+def test_an_archive_is_no_source(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(SourceError, match=r"is a file.*unpack it and give the folder: archives"):
+        list_source(open_store(str(tmp_path / name)))
 
 
 @pytest.mark.parametrize(
@@ -150,27 +172,6 @@ def test_every_file_has_one_place(tmp_path: Path, made: Any) -> None:
     assert sorted(map(str, placed)) == sorted(files)
 
 
-@pytest.mark.parametrize(
-    ("files", "names"),
-    [
-        ({"data.yaml": "names: [a, b c, 3]"}, ("a", "b c", "3")),
-        ({"data.yaml": "names:\n  1: b\n  0: a\nnc: 2\ntrain: ../train/images"}, ("a", "b")),
-        ({"data.yml": "\ufeffnames:\n- a"}, ("a",)),
-        ({"deep/data.yaml": "names: [b]", "dataset.yaml": "names: [a]"}, ("a",)),
-        ({"x/data.yaml": "names: [a]", "y/data.yaml": "names: [a]"}, ("a",)),
-        ({"classes.txt": "a\r\nb c\r\n\r\n"}, ("a", "b c")),
-        ({"labels/classes.txt": "a"}, ("a",)),
-        ({"data.yaml": "names: [a]", "classes.txt": "b"}, ("a",)),
-        ({}, None),
-    ],
-)
-def test_class_names(
-    tmp_path: Path, made: Any, files: dict[str, str], names: tuple[str, ...] | None
-) -> None:
-    files |= {"images/a.jpg": "", "labels/a.txt": ""}
-    assert layout_of(made, tmp_path, files).class_names == names
-
-
 def test_voc_takes_its_classes_from_classes_txt_alone(tmp_path: Path, made: Any) -> None:
     files = {"a.jpg": "", "a.xml": "", "classes.txt": "b", "data.yaml": "names: [a]"}
     layout = layout_of(made, tmp_path, files)
@@ -181,42 +182,17 @@ def test_voc_takes_its_classes_from_classes_txt_alone(tmp_path: Path, made: Any)
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"data.yaml": "names: [a, b"}, r"data\.yaml line 1: is no YAML"),
-        ({"data.yaml": "nc: 2\nnames:\n  - a\n - b"}, r"data\.yaml line 4: is no YAML"),
-        ({"data.yaml": "names: !!python/object/apply:os.getcwd []"}, r"line 1: is no YAML"),
-        ({"data.yaml": "train: images"}, "has no class names"),
-        ({"data.yaml": "names: []"}, "has no class names"),
-        ({"data.yaml": "- a"}, "has no class names"),
-        ({"data.yaml": ""}, "has no class names"),
-        ({"data.yaml": "names: scratch"}, "is no list"),
-        ({"data.yaml": "names: [a, [b]]"}, "class 1: has no name in plain text"),
-        ({"data.yaml": "names: [a, ~]"}, "class 1: has no name in plain text"),
-        ({"data.yaml": "names: [a, ' ']"}, "class 1: has an empty name"),
-        ({"data.yaml": "names: [a, b, a]"}, "a: named more than once"),
-        ({"data.yaml": "names: {0: a, 2: b}"}, "ids must be 0 to 1"),
-        ({"data.yaml": "names: [a, b]\nnc: 3"}, "nc: 3: but names has 2 classes"),
-        ({"data.yaml": "names: [a]\nkpt_shape: [17, 3]"}, "keypoints"),
-        ({"x/data.yaml": "names: [a]", "y/data.yaml": "names: [b]"}, "name different classes"),
-        ({"classes.txt": "\n\n"}, "has no class names"),
-        ({"classes.txt": "a\n\nb"}, "class 1: has an empty name"),
-        ({"classes.txt": "a\nb\na"}, "a: named more than once"),
-        ({"classes.txt": b"\xff\xfe\x00"}, "is no UTF-8 text"),
-        ({"data.yaml": b"names: [\xff]"}, "is no YAML"),
-    ],
-)
-def test_mistaken_class_lists(tmp_path: Path, made: Any, files: dict[str, Any], words: str) -> None:
-    with pytest.raises(SourceError, match=words):
-        layout_of(made, tmp_path, files | {"images/a.jpg": "", "labels/a.txt": ""})
-
-
-@pytest.mark.parametrize(
-    ("files", "words"),
-    [
-        (["labels/a.txt", "x.gif"], r"found 1 .txt, 1 .gif\): holds no picture"),
+        (
+            ["labels/a.txt", "x.gif"],
+            r"found 1 .txt, 1 .gif\): holds no picture; give pictures as jpg",
+        ),
+        (["a.txt", "a.tar.gz"], r"holds no picture; unpack a\.tar\.gz: archives are not read"),
+        (["data.yaml"], "holds no picture.*places that a data.yaml names are not followed"),
         (["a.jpg", "classes.txt", "README.txt"], "no label file"),
-        (["a.jpg", "annotations.json"], "found 1 .jpg, 1 .json.*no label file"),
+        (["a.jpg", "annotations.json"], "found 1 .jpg, 1 .json.*no label file.*export it as YOLO"),
         (["pics/a.jpg", "ground truth/a.txt"], "is no layout that is known.*ground truth/a.txt"),
         (["a.jpg", "x/b.xml"], "is no layout that is known"),
+        (["a.jpg", "images\\b.jpg"], r"'images\\\\b.jpg': holds a backslash.*unpack with 7z or"),
         (
             ["a.jpg", "a.txt", "b.jpg", "b.xml"],
             "1 pictures in yolo and 1 pictures in voc.*set source",
@@ -241,3 +217,36 @@ def test_source_format_must_fit(tmp_path: Path, made: Any) -> None:
         layout_of(made, tmp_path, ["a.jpg", "a.txt"], source_format=SourceFormat.VOC)
     with pytest.raises(SourceError, match=r"source_format 'coco': is not known.*auto, yolo, voc"):
         layout_of(made, tmp_path, ["a.jpg", "a.txt"], source_format="coco")
+
+
+@pytest.mark.parametrize("kind", ["yolo", "voc"])
+def test_accents_are_written_in_two_ways(tmp_path: Path, made: Any, kind: str) -> None:
+    """As macOS writes them into a ZIP file, and as other systems do."""
+    composed, apart = "Gr\u00f6\u00dfe", "Gro\u0308\u00dfe"
+    image, label = ("images", "labels/{}.txt") if kind == "yolo" else ("JPEGImages", "x/{}.xml")
+    layout = layout_of(made, tmp_path, [f"{image}/{apart}.jpg", label.format(composed)])
+    assert layout.pairs == (Pair(image=f"{image}/{apart}.jpg", label=label.format(composed)),)
+
+
+def test_both_ways_may_lie_side_by_side(tmp_path: Path, made: Any) -> None:
+    composed, apart = "\u00e9", "e\u0301"
+    files = [f"{name}{suffix}" for name in (composed, apart) for suffix in (".jpg", ".txt")]
+    pairs = {p.image: p.label for p in layout_of(made, tmp_path, files).pairs}
+    assert pairs == {f"{name}.jpg": f"{name}.txt" for name in (composed, apart)}
+
+
+def test_what_is_not_taken_as_meant_is_told(tmp_path: Path, made: Any) -> None:
+    files = {"a.jpg": "", "a.png": "", "a.txt": "", "b.gif": "", "c.gif": "", "README": ""}
+    source = made.source(tmp_path, files | {"data.yaml": "names: [a]\ntrain: ../x\nval: /y"})
+    (source / "out").symlink_to("/etc")
+    store = open_store(str(source))
+    words = (
+        "not in the source (train: ../x, val: /y). Its places are not followed",
+        "The division of data.yaml into train and val is not taken over",
+        "Label files of more than one picture: 1, for instance a.txt.",
+        "Left out, as they are no files within the source: 1 link out of the source (out).",
+        "Ignored, as neither picture nor label: 2 .gif, 1 without suffix.",
+    )
+    notes = detect_layout(store, list_source(store)).notes
+    assert len(notes) == len(words)
+    assert all(told in note for told, note in zip(words, notes, strict=True))

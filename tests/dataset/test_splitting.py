@@ -204,6 +204,29 @@ def test_large_groups_leave_no_split_empty(index_of: Any, made: Any, sizes: list
     assert all(count.images for count in done.counts.values())
 
 
+@pytest.mark.parametrize("backgrounds", [0, 1, 7, 40, 97])
+@pytest.mark.parametrize("seed", range(3))
+def test_each_split_gets_an_object_where_three_images_have_one(
+    index_of: Any, made: Any, backgrounds: int, seed: int
+) -> None:
+    rows = [made.row(i, [0] if i < 3 else []) for i in range(3 + backgrounds)]
+    counts = split(index_of(rows), seed=seed).counts
+    assert [sum(count.objects_per_class.values()) for count in counts.values()] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("labelled", [1, 2])
+def test_a_split_without_objects_is_refused(index_of: Any, made: Any, labelled: int) -> None:
+    rows = [made.row(i, [0] if i < labelled else []) for i in range(30)]
+    words = f"would have no object: only {labelled} groups of images have any, and each of 3"
+    with pytest.raises(DatasetError, match=words):
+        split(index_of(rows))
+    # Images that look alike are one group, however many they are.
+    rows = [made.row(i, [0] if i < 9 else [], group=f"g{i % labelled}") for i in range(9)]
+    rows += [made.row(i, []) for i in range(9, 30)]
+    with pytest.raises(DatasetError, match=words):
+        split(index_of(rows))
+
+
 def test_a_class_that_is_too_rare_is_said(index_of: Any, made: Any) -> None:
     rows = [made.row(i, [0, 2] if i == 0 else [0]) for i in range(50)]
     notes = split(index_of(rows)).notes

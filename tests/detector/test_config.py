@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from yololine.detector.config import OPTIMIZERS, OPTIONS, config_faults, training_config
+from yololine.detector.config import DECIDED, OPTIMIZERS, OPTIONS, config_faults, training_config
 from yololine.errors import Faults, UsageError
 
 GOOD: dict[str, Any] = {
@@ -19,14 +19,16 @@ GOOD: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("epochs", 0, "epochs=0: must be at least 1; set epochs to 1 or more"),
-        ("epochs", -3, "epochs=-3: must be at least 1"),
+        ("epochs", 0, "epochs=0: must be 1 to 100000; set it to 100 or so"),
+        ("epochs", -3, "epochs=-3: must be 1 to 100000"),
+        ("epochs", 10**18, "must be 1 to 100000"),
         ("image_size", 100, "image_size=100: must be a multiple of 32, 32 to 4096; use 96 or 128"),
         ("image_size", 10, "use 32 or 64"),
         ("image_size", 0, "image_size=0: .*; use for instance 640"),
         ("image_size", 4095, "use 4064 or 4096"),
         ("image_size", 8192, "use for instance 640"),
-        ("batch_size", 0, "batch_size=0: must be at least 1"),
+        ("batch_size", 0, "batch_size=0: must be 1 to 65536; set it to 16 or so"),
+        ("batch_size", 10**9, "must be 1 to 65536"),
         ("seed", -1, "seed=-1: must be 0 to 2147483647"),
         ("seed", 2**31, "seed=2147483648: must be"),
     ],
@@ -44,27 +46,32 @@ def test_numbers_out_of_range_are_refused(name: str, value: int, words: str) -> 
             r"train_options\['mosiac'\]=0.5: is not an option .*; did you mean 'mosaic'",
         ),
         ({"banana": 1}, r"is not an option of the trainer; Known: amp, bgr, "),
-        ({"epochs": 3}, "is not an option of the trainer"),
-        ({"single_cls": True}, "is not an option of the trainer"),
-        ({"plots": True}, "is not an option of the trainer"),
+        ({"epochs": 3}, "is no option: the line decides it; use the parameter epochs"),
+        ({"single_cls": True}, "is no option: the line decides it; leave it out: the detector"),
+        ({"project": "/tmp"}, "is no option: the line decides it; leave it out: the step keeps"),
+        ({"mosaic": 10**400}, "must be a number; give a number"),
+        ({"workers": 1000}, "must be 0 to 128"),
         ({"lrf": float("nan")}, r"train_options\['lrf'\]=nan: must be 0 to 1"),
         ({"box": float("inf")}, r"train_options\['box'\]=inf: must be at least 0"),
         ({"mosaic": 50}, r"train_options\['mosaic'\]=50: must be 0 to 1"),
         ({"mosaic": -0.1}, "must be 0 to 1"),
-        ({"mosaic": "0.5"}, r"train_options\['mosaic'\]='0.5': must be int or float"),
-        ({"mosaic": True}, r"train_options\['mosaic'\]=True: must be int or float"),
-        ({"mosaic": None}, r"train_options\['mosaic'\]=None: must be int or float"),
-        ({"patience": 2.5}, r"train_options\['patience'\]=2.5: must be int; "),
+        ({"mosaic": "0.5"}, r"train_options\['mosaic'\]='0.5': must be a number"),
+        ({"mosaic": True}, r"train_options\['mosaic'\]=True: must be a number"),
+        ({"mosaic": None}, r"train_options\['mosaic'\]=None: must be a number"),
+        ({"patience": 2.5}, r"train_options\['patience'\]=2.5: must be a whole number; "),
         ({"patience": -1}, "must be at least 0"),
         ({"nbs": 0}, "must be at least 1"),
-        ({"cos_lr": 1}, r"train_options\['cos_lr'\]=1: must be bool"),
+        ({"cos_lr": 1}, r"train_options\['cos_lr'\]=1: must be true or false"),
         (
             {"optimizer": "adamw"},
             r"'adamw': is no optimizer; did you mean 'AdamW'\? Known: auto, SGD",
         ),
-        ({"optimizer": 3}, r"train_options\['optimizer'\]=3: must be str"),
-        ({"freeze": [1, "a"]}, r"train_options\['freeze'\]=\[1, 'a'\]: must be int or list"),
-        ({"freeze": [1.5]}, "must be int or list"),
+        ({"optimizer": 3}, r"train_options\['optimizer'\]=3: must be text"),
+        (
+            {"freeze": [1, "a"]},
+            r"\['freeze'\]=\[1, 'a'\]: must be a whole number or a list of whole numbers",
+        ),
+        ({"freeze": [1.5]}, "must be a whole number or a list of whole numbers"),
         ({"freeze": -1}, "must be at least 0"),
         (
             {"lr0": 0.01},
@@ -111,6 +118,8 @@ def test_this_ultralytics_takes_what_is_offered() -> None:
 
     from ultralytics.cfg import DEFAULT_CFG_DICT, check_cfg  # isort: skip
 
+    assert DECIDED.keys() <= DEFAULT_CFG_DICT.keys() | {"save_dir"}
+    assert not DECIDED.keys() & OPTIONS.keys()
     for name, option in OPTIONS.items():
         assert name in DEFAULT_CFG_DICT
         if name in {"optimizer", "freeze"} or bool in option.types:

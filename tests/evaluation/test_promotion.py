@@ -105,7 +105,8 @@ def test_reasons_have_the_digits_that_decide() -> None:
 
 
 def test_a_class_that_there_is_not_is_named_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match=r"\['per_class.hole.ap50'\]: .*use one of: pin hole, v1"):
+    words = r"\['per_class.hole.ap50'\]=0.5: .*did you mean 'pin hole'\? Known: pin hole, v1"
+    with pytest.raises(UsageError, match=words):
         decide(METRICS, min_map50=0.5, promotion_rules={"per_class.hole.ap50": 0.5})
 
 

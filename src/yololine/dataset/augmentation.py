@@ -7,6 +7,7 @@ so that any policy of theirs can be brought, and ours can be taken away.
 from __future__ import annotations
 
 import copy
+import difflib
 import hashlib
 import io
 import json
@@ -14,7 +15,7 @@ import os
 import random
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,16 +24,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pyarrow.parquet as pq
-import yaml
 from PIL import Image
 
 from yololine.dataset.exhibits import draw_pair
 from yololine.dataset.labels import BoxXywh
 from yololine.dataset.parallel import in_order
-from yololine.dataset.pictures import difference_hash, open_rgb
+from yololine.dataset.pictures import MAX_PIXELS, difference_hash, open_rgb
 from yololine.dataset.policies import NO_POLICY, read_policy
 from yololine.dataset.schema import Row, Tally, class_names_of, write_shards
 from yololine.dataset.splitting import rows_of
+from yololine.documents import Document, read_document
 from yololine.errors import DatasetError
 from yololine.reporting.pictures import to_jpeg
 from yololine.storage.base import sha256_bytes
@@ -47,6 +48,8 @@ from albumentations.core.serialization import (
 
 MIN_VISIBILITY = 0.3
 """A box of which less than this share is left in the picture is dropped."""
+MANY_BOXES = 0.75
+"""Share of the boxes that copies of a policy that suits the images keep."""
 JPEG_QUALITY = 95
 MAX_EXHIBITS = 6
 THREADS = os.cpu_count() or 1
@@ -75,6 +78,7 @@ class Augmented:
     objects_per_class: dict[str, int]
     exhibits: dict[str, bytes]
     """File name -> small JPEG: an image with its boxes, and the first copy of it."""
+    notes: tuple[str, ...]
 
 
 def load_policy(name: str) -> Policy:
@@ -87,20 +91,21 @@ def load_policy(name: str) -> Policy:
     if name == NO_POLICY:
         return Policy(name=name, sha256=sha256_bytes(b""), compose=None, transform_names=())
     data = read_policy(name)
-    transform = _parse_policy(name, data)
-    leaves = list(_leaves(name, transform))
+    document = read_document(data, name, DatasetError)
+    transform = _transform_of(name, document.value)
+    leaves = list(_leaves(name, document, transform, ("transform",)))
     with warnings.catch_warnings():
         # Albumentations only warns of an argument that it does not know, and goes on without it.
         warnings.simplefilter("error", UserWarning)
-        for leaf in leaves:
-            _build(f"{name}: {leaf['__class_fullname__']}", leaf)
+        for where, leaf in leaves:
+            _build(where, leaf)
         compose = _with_boxes(_build(name, transform))
-        _try_out(name, compose)
+        _try_out(name, compose, leaves)
     return Policy(
         name=name,
         sha256=sha256_bytes(data),
         compose=compose,
-        transform_names=tuple(shorten_class_name(leaf["__class_fullname__"]) for leaf in leaves),
+        transform_names=tuple(shorten_class_name(leaf["__class_fullname__"]) for _, leaf in leaves),
     )
 
 
@@ -121,7 +126,7 @@ def augment(
 
     Raises:
         DatasetError: `copies` is negative, an image is in no split, or the policy makes something
-            that is no 8-bit RGB image.
+            that is no 8-bit RGB image, or leaves no box.
     """
     if copies < 0:
         raise DatasetError(
@@ -131,17 +136,39 @@ def augment(
     tally = Tally(class_names)
     exhibits: dict[str, bytes] = {}
     written: list[Path] = []
+    notes: list[str] = []
     if policy.compose is not None and copies:
+        originals = Tally(class_names)
+        train = rows_of(shards, assignments, "train")
         copier = _Copier(policy, copies=copies, seed=seed)
-        rows = tally.watch(_copies(copier, rows_of(shards, assignments, "train"), exhibits))
+        rows = tally.watch(_copies(copier, originals.watch(train), exhibits))
         written = write_shards(rows, out, class_names)
+        notes += _notes_on_loss(policy, originals, tally, copies)
     return Augmented(
         shards=written,
         digest=tally.digest(),
         images=tally.images,
         objects_per_class=tally.objects_per_class,
         exhibits=exhibits,
+        notes=tuple(notes),
     )
+
+
+def _notes_on_loss(policy: Policy, originals: Tally, made: Tally, copies: int) -> Iterator[str]:
+    """A sentence where the copies lost many boxes; a refusal where they lost all."""
+    before = copies * sum(originals.objects_per_class.values())
+    after = sum(made.objects_per_class.values())
+    if before and not after:
+        raise DatasetError(
+            f"augmentation policy {policy.name}",
+            rule=f"leaves none of {before} boxes in its copies",
+            remedy="crop, shift or scale less",
+        )
+    if after < MANY_BOXES * before:
+        yield (
+            f"The policy {policy.name} leaves {after} of {before} boxes in its copies: what was "
+            "cut off there is taught as background."
+        )
 
 
 def _copies(copier: _Copier, rows: Iterator[Row], exhibits: dict[str, bytes]) -> Iterator[Row]:
@@ -210,7 +237,7 @@ def _apply(
     """The altered image (h, w, 3) and what is left of its boxes and categories."""
     try:
         made = compose(image=image, bboxes=boxes_xywh, categories=categories)
-    except (*_LIBRARY_ERRORS, cv2.error) as error:
+    except (*_LIBRARY_ERRORS, MemoryError, cv2.error) as error:
         raise DatasetError(
             where,
             rule=f"fails on an image of {image.shape[1]} x {image.shape[0]} px with "
@@ -223,12 +250,14 @@ def _apply(
         not isinstance(altered, np.ndarray)
         or altered.dtype != np.uint8
         or altered.shape[2:] != (3,)
+        or altered.shape[0] * altered.shape[1] > MAX_PIXELS
     ):
         raise DatasetError(
             where,
             rule=f"makes {type(altered).__name__} {getattr(altered, 'dtype', '')} "
             f"{tuple(altered.shape)} of an image",
-            remedy="leave out Normalize, ToFloat, ToTensorV2 and the like: training does that",
+            remedy="leave out Normalize, ToFloat, ToTensorV2 and the like, for training does that, "
+            "and what makes images of more than 100 megapixels",
         )
     return (
         altered,
@@ -248,16 +277,7 @@ def _before_after(original: Row, made: Row) -> bytes:
     return to_jpeg(draw_pair(shown(original), shown(made), ("original", "copy")))
 
 
-def _parse_policy(name: str, data: bytes) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(data)
-    except yaml.MarkedYAMLError as error:
-        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise DatasetError(
-            f"{name}{line}", rule=f"is no YAML ({error.problem})", remedy="mend the file"
-        ) from error
-    except yaml.YAMLError as error:
-        raise DatasetError(name, rule=f"is no YAML ({error})", remedy="mend the file") from error
+def _transform_of(name: str, content: object) -> dict[str, Any]:
     transform = content.get("transform") if isinstance(content, dict) else None
     if not isinstance(transform, dict):
         raise DatasetError(
@@ -268,31 +288,47 @@ def _parse_policy(name: str, data: bytes) -> dict[str, Any]:
     return transform
 
 
-def _leaves(name: str, node: object) -> Iterator[dict[str, Any]]:
-    """The single transforms, in order; every class on the way is one of Albumentations'."""
+def _leaves(
+    name: str, document: Document, node: object, path: tuple[str | int, ...]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The single transforms in order, each with what to call it.
+
+    Every class on the way is one of Albumentations'.
+    """
+    at = f"{name} line {document.line_of(*path)}"
     full_name = node.get("__class_fullname__") if isinstance(node, dict) else None
     if not isinstance(node, dict) or not isinstance(full_name, str):
         raise DatasetError(
-            f"{name}: {json.dumps(node, default=str)[:80]}",
+            f"{at}: {json.dumps(node, default=str)[:80]}",
             rule="is no transform: it has no __class_fullname__",
             remedy='write the policy with albumentations.save(policy, path, data_format="yaml")',
         )
-    known = SERIALIZABLE_REGISTRY.get(shorten_class_name(full_name))
-    if known is None or not known.__module__.startswith("albumentations."):
+    transforms = _known_transforms()
+    if shorten_class_name(full_name) not in transforms:
+        near = difflib.get_close_matches(shorten_class_name(full_name), transforms, n=1)
         raise DatasetError(
-            f"{name}: {full_name}",
+            f"{at}: {full_name}",
             rule=f"is no transform of Albumentations {A.__version__} that can be read from a file",
-            remedy="use transforms of that release only",
+            remedy=f"did you mean {near[0]}?" if near else "use transforms of that release only",
         )
     if "transforms" not in node:
-        yield node
+        yield f"{at}: {full_name}", node
     elif not isinstance(node["transforms"], list):
         raise DatasetError(
-            f"{name}: {full_name}", rule="transforms must be a list", remedy="make it one"
+            f"{at}: {full_name}", rule="transforms must be a list", remedy="make it one"
         )
     else:
-        for child in node["transforms"]:
-            yield from _leaves(name, child)
+        for index, child in enumerate(node["transforms"]):
+            yield from _leaves(name, document, child, (*path, "transforms", index))
+
+
+def _known_transforms() -> set[str]:
+    """Names; other packages may have registered classes of theirs."""
+    return {
+        name
+        for name, known in SERIALIZABLE_REGISTRY.items()
+        if known.__module__.startswith("albumentations.")
+    }
 
 
 def _build(where: str, node: dict[str, Any]) -> Any:
@@ -305,23 +341,38 @@ def _build(where: str, node: dict[str, Any]) -> Any:
 def _with_boxes(built: Any) -> A.Compose:
     """The policy with our rules for boxes, whatever the file says of them."""
     is_compose = isinstance(built, A.Compose)
-    return A.Compose(
-        built.transforms if is_compose else [built],
-        p=built.p if is_compose else 1.0,
-        bbox_params=A.BboxParams(
-            format="coco",
-            label_fields=["categories"],
-            clip=True,
-            min_visibility=MIN_VISIBILITY,
-            min_width=1,
-            min_height=1,
-        ),
-    )
+    with warnings.catch_warnings():
+        # What alters colours alone leaves boxes as they are, which is as it should be.
+        warnings.filterwarnings("ignore", message="Got processor for bboxes", category=UserWarning)
+        return A.Compose(
+            built.transforms if is_compose else [built],
+            p=built.p if is_compose else 1.0,
+            bbox_params=A.BboxParams(
+                format="coco",
+                label_fields=["categories"],
+                clip=True,
+                min_visibility=MIN_VISIBILITY,
+                min_width=1,
+                min_height=1,
+            ),
+        )
 
 
-def _try_out(name: str, compose: A.Compose) -> None:
-    """One image through it, so that what only fails in use fails now."""
-    compose = copy.deepcopy(compose)
+def _try_out(name: str, compose: A.Compose, leaves: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    """One image through it, so that what only fails in use fails now, whatever chance may do."""
+    blamed = name
+    for where, leaf in leaves:
+        try:
+            _alter_grey(where, _with_boxes(_build(where, {**leaf, "p": 1.0})))
+        except DatasetError as error:
+            if error.__cause__ is None:
+                raise  # what it makes is no image, and no transform before it changes that
+            # A crop, say, may be too large for this image and not for what comes before it.
+            blamed = where if blamed == name else blamed
+    _alter_grey(blamed, copy.deepcopy(compose))
+
+
+def _alter_grey(where: str, compose: A.Compose) -> None:
     compose.set_random_state(np.random.default_rng(0), random.Random(0))
     image = np.full((480, 640, 3), 127, np.uint8)
-    _apply(name, compose, image, np.array([[99, 99, 99, 99]], np.float32), np.zeros(1, np.int32))
+    _apply(where, compose, image, np.array([[99, 99, 99, 99]], np.float32), np.zeros(1, np.int32))

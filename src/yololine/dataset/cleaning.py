@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,25 +54,22 @@ def clean_dataset(
     out: Path,
     *,
     source_format: str = SourceFormat.AUTO,
-    max_dropped_fraction: float = 0.25,
     progress: Callable[[int, int], None] | None = None,
 ) -> Cleaned:
     """Decode every picture, pair it with its labels, check each box, and write what is good.
 
-    The same source makes the same shards, in the order of the pictures' paths.
+    The same source makes the same shards, in the order of the pictures' paths. Whether enough is
+    left to go on with is for `check_cleaned` to say, who asks it having the account.
 
     Args:
         store: Where the source lies.
         listing: Of `list_source`.
         out: The shards' folder.
         source_format: yolo, voc or auto.
-        max_dropped_fraction: Of all pictures, 0 to 1; more than that is taken for a mistake.
         progress: Called with (pictures done, pictures in all).
 
     Raises:
-        SourceError: The layout is not known, no picture or no box is left, or a file changed
-            since it was listed.
-        DatasetError: More than `max_dropped_fraction` of the pictures were dropped.
+        SourceError: The layout is not known, or a file changed since it was listed.
         StoreError: The store cannot be read.
     """
     layout = detect_layout(store, listing, source_format)
@@ -82,7 +79,6 @@ def clean_dataset(
         account = _Account(reader)
         rows = tally.watch(account.rows(progress))
         shards = write_shards(rows, out, reader.class_names)
-    _check_enough(store.uri, account, tally, max_dropped_fraction)
     exhibits, exhibit_of = account.gallery.chosen()
     return Cleaned(
         shards=shards,
@@ -95,31 +91,42 @@ def clean_dataset(
     )
 
 
-def _check_enough(uri: str, account: _Account, tally: Tally, max_dropped_fraction: float) -> None:
-    dropped = account.dropped_images
-    total = tally.images + dropped.total()
-    if not tally.images:
-        first = account.dropped_files[0]
+def check_cleaned(report: CleaningReport, source_uri: str, *, max_dropped_fraction: float) -> None:
+    """Refuse a dataset that is not worth training on.
+
+    Args:
+        report: Of `clean_dataset`.
+        source_uri: For the message.
+        max_dropped_fraction: Of all pictures, 0 to 1; more than that is taken for a mistake.
+
+    Raises:
+        SourceError: No picture or no box is left.
+        DatasetError: More than `max_dropped_fraction` of the pictures were dropped.
+    """
+    images, boxes = report.images, report.boxes
+    reasons = _listed(report.dropped_images_by_reason)
+    if not images.kept:
+        first = report.dropped_files[0]
         raise SourceError(
-            uri,
-            rule=f"no picture is left of {total}: {_listed(dropped)}",
+            source_uri,
+            rule=f"no picture is left of {images.total}: {reasons}",
             remedy=f"mend the source, starting with {first.file} ({first.reason}: {first.detail})",
         )
-    if not sum(tally.objects_per_class.values()):
-        why = _listed(account.dropped_boxes) or "every label file is empty"
+    if not boxes.kept:
+        why = _listed(report.dropped_boxes_by_reason) or "every label file is empty"
         raise SourceError(
-            uri, rule=f"no box is left in {tally.images} pictures: {why}", remedy="give boxes"
+            source_uri, rule=f"no box is left in {images.kept} pictures: {why}", remedy="give boxes"
         )
-    if dropped.total() > max_dropped_fraction * total:
+    if images.dropped > max_dropped_fraction * images.total:
         raise DatasetError(
-            f"{dropped.total()} of {total} pictures were dropped ({_listed(dropped)})",
-            rule=f"max_dropped_fraction allows {max_dropped_fraction:.0%}",
+            f"{images.dropped} of {images.total} pictures were dropped ({reasons})",
+            rule=f"max_dropped_fraction allows {100 * max_dropped_fraction:.4g}%",
             remedy="mend the source, or raise max_dropped_fraction if this is as it should be",
         )
 
 
-def _listed(reasons: Counter[str]) -> str:
-    return ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
+def _listed(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {reason}" for reason, n in reasons.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +156,7 @@ class _Account:
     box_faults: list[BoxFault] = field(default_factory=list)
     dropped_boxes: Counter[str] = field(default_factory=Counter)
     normalised: Counter[str] = field(default_factory=Counter)
+    polygons: int = 0
     gallery: Gallery = field(default_factory=Gallery)
     _originals: dict[str, _Original] = field(default_factory=dict)
     _kept_labels: set[str] = field(default_factory=set)
@@ -189,7 +197,11 @@ class _Account:
                 detail += " once EXIF's orientation is applied"
             return _Verdict(reason=FileFault.OTHER_SIZE, detail=detail)
         if labels.faults and not labels.boxes:
-            detail = f"{len(labels.faults)} in {pair.label}, all faulty"
+            first = labels.faults[0]
+            detail = (
+                f"{len(labels.faults)} in {pair.label}, all faulty; line {first.line}: "
+                f"{first.reason}: {first.detail}"
+            )
             return _Verdict(reason=FileFault.NO_VALID_BOX, detail=detail)
         return None
 
@@ -199,6 +211,7 @@ class _Account:
         self._originals[finding.sha256] = _Original(pair=finding.pair, labels_hash=_hash(labels))
         self._kept_labels.add(finding.pair.label)
         self._sizes_wh.append(picture.size_wh)
+        self.polygons += labels.polygons
         if picture.normalised:
             self.normalised[picture.normalised] += 1
         width, height = picture.size_wh
@@ -269,7 +282,6 @@ class _Account:
         labels = {pair.label for pair in layout.pairs if pair.label is not None}
         listed = (*layout.pairs, *labels, *layout.orphan_labels, *layout.metadata, *layout.ignored)
         objects = sum(tally.objects_per_class.values())
-        widths, heights = zip(*self._sizes_wh, strict=True)
         return CleaningReport(
             source_format=layout.source_format,
             class_names=self.reader.class_names,
@@ -304,14 +316,15 @@ class _Account:
             dropped_boxes_by_reason=dict(self.dropped_boxes.most_common()),
             objects_per_class=tally.objects_per_class,
             images_per_class=tally.images_per_class,
-            image_sizes=ImageSizes(width=_spread(widths), height=_spread(heights)),
+            image_sizes=_sizes(self._sizes_wh),
             normalised=self.normalised.total(),
             notes=tuple(self._notes(tally)),
         )
 
     def _notes(self, tally: Tally) -> Iterator[str]:
+        yield from self.reader.layout.notes
         names = self.reader.class_names
-        if self.reader.classes_guessed:
+        if self.reader.classes_guessed and names:
             yield (
                 f"No file names the classes: {names[0]} to {names[-1]} were made up from the ids "
                 "in the labels. Add a data.yaml with names."
@@ -324,10 +337,16 @@ class _Account:
         empty = [name for name, n in tally.objects_per_class.items() if not n]
         if empty:
             yield f"No object of {', '.join(empty)}."
+        spelt = Counter(name.casefold() for name in names)
+        alike = [name for name in names if spelt[name.casefold()] > 1]
+        if alike:
+            yield f"Classes whose names differ in case alone: {', '.join(alike)}. Are they one?"
+        if self.polygons:
+            yield f"Polygons that became the boxes around them: {self.polygons}."
         if self.normalised:
             yield (
                 f"{self.normalised.total()} pictures were stored anew as upright 8-bit RGB PNG: "
-                f"{_listed(self.normalised)}."
+                f"{_listed(dict(self.normalised.most_common()))}."
             )
 
 
@@ -352,6 +371,13 @@ def _faulty(labels: Labels | None) -> list[BoxXywh]:
 def _hash(labels: Labels) -> int:
     boxes = ((box.category, *(round(v, 3) for v in box.box_xywh)) for box in labels.boxes)
     return hash(tuple(sorted(boxes)))
+
+
+def _sizes(sizes_wh: Sequence[tuple[int, int]]) -> ImageSizes | None:
+    if not sizes_wh:
+        return None
+    widths, heights = zip(*sizes_wh, strict=True)
+    return ImageSizes(width=_spread(widths), height=_spread(heights))
 
 
 def _spread(sides: Sequence[int]) -> Spread:

@@ -104,7 +104,8 @@ class CleaningReport(Frozen):
     dropped_boxes_by_reason: dict[str, int]
     objects_per_class: dict[str, int]
     images_per_class: dict[str, int]
-    image_sizes: ImageSizes
+    image_sizes: ImageSizes | None
+    """None where no image was kept."""
     normalised: int
     """Images stored anew as upright 8-bit RGB PNG."""
     notes: tuple[str, ...]

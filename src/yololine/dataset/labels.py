@@ -8,14 +8,19 @@ them, so that a box may end at xmax = width.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from xml.parsers import expat
 
+from yololine.dataset.class_names import plain_name
 from yololine.errors import SourceError
 from yololine.frozen import Frozen
 
+MAX_BYTES = 16 << 20
+"""Of one label file: hundreds of thousands of boxes. A larger one is no label file."""
 TOLERANCE_PX = 1.0
 TOLERANCE_FRACTION = 0.01
 MIN_EXTENT_PX = 1.0
@@ -64,6 +69,8 @@ class Labels:
 
     boxes: tuple[LabelledBox, ...]
     faults: tuple[BoxFault, ...]
+    polygons: int = 0
+    """How many of the boxes were drawn around a polygon."""
     image_size_wh: tuple[int, int] | None = None
     """Of the picture the labels were made for, where the file says so."""
 
@@ -86,7 +93,7 @@ def parse_yolo(
     Raises:
         SourceError: The file is no text.
     """
-    collected = _Collected(file=file, image_size_wh=image_size_wh)
+    collected = _Collected(file=file, image_size_wh=image_size_wh, unit="fractions")
     for line, columns in _yolo_lines(data, file):
         try:
             box_xywh = _yolo_box(columns[1:], image_size_wh)
@@ -94,7 +101,7 @@ def parse_yolo(
         except _Fault as fault:
             collected.refuse(line, fault)
         else:
-            collected.take(line, category, box_xywh)
+            collected.take(line, category, box_xywh, polygon=_is_polygon(columns[1:]))
     return collected.labels()
 
 
@@ -104,15 +111,22 @@ def yolo_class_ids(data: bytes, file: str) -> set[int]:
     Raises:
         SourceError: The file is no text.
     """
-    return {int(columns[0]) for _, columns in _yolo_lines(data, file) if columns[0].isdecimal()}
+    ids: set[int] = set()
+    for _, columns in _yolo_lines(data, file):
+        with suppress(_Fault):
+            number = _number(columns[0])
+            if number >= 0 and number.is_integer():
+                ids.add(int(number))
+    return ids
 
 
 def _yolo_lines(data: bytes, file: str) -> list[tuple[int, list[str]]]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        found = ", but UTF-16" if data[:2] in {b"\xff\xfe", b"\xfe\xff"} else ""
         raise SourceError(
-            file, rule="is no UTF-8 text", remedy="export the labels again"
+            file, rule=f"is no UTF-8 text{found}", remedy="export the labels again"
         ) from error
     lines = enumerate(text.splitlines(), start=1)
     return [(number, line.split()) for number, line in lines if line.strip()]
@@ -121,24 +135,37 @@ def _yolo_lines(data: bytes, file: str) -> list[tuple[int, list[str]]]:
 def _yolo_category(text: str, class_names: Sequence[str], box_xywh: BoxXywh) -> int:
     number = _number(text)
     if not 0 <= number < len(class_names) or number != int(number):
+        last = len(class_names) - 1
+        named = "none is named"
+        if class_names:
+            named = f"{last + 1} classes are named (0-{last})" if last else "only class 0 is named"
         raise _Fault(
             reason=BoxFaultReason.UNKNOWN_CLASS,
-            detail=f"class {text[:20]}, but {len(class_names)} classes are named "
-            f"(0-{len(class_names) - 1})",
+            detail=f"class {text[:20]}, but {named}",
             box_xywh=box_xywh,
         )
     return int(number)
 
 
+def _is_polygon(columns: list[str]) -> bool:
+    """Whether the columns behind the class are points: 3 or more of x and y."""
+    return len(columns) >= 6 and len(columns) % 2 == 0
+
+
 def _yolo_box(columns: list[str], image_size_wh: tuple[int, int]) -> BoxXywh:
     """Box in pixels from the columns behind the class."""
     count = len(columns)
-    polygon = count >= 6 and count % 2 == 0
+    polygon = _is_polygon(columns)
     if count != 4 and not polygon:
+        hint = ""
+        if count == 5:
+            hint = ", and a prediction's confidence is none of them"
+        elif count == 0:
+            hint = ", with spaces between them"
         raise _Fault(
             reason=BoxFaultReason.COLUMNS,
-            detail=f"{count + 1} columns; a box has 5 (class cx cy w h), a polygon of n points 2n+1"
-            + (", and a prediction's confidence is none of them" if count == 5 else ""),
+            detail=f"{_counted(count + 1, 'column')}; a box has 5 (class cx cy w h), a polygon of "
+            f"n points 2n+1{hint}",
         )
     width, height = image_size_wh
     values = [_number(text) for text in columns]
@@ -161,7 +188,7 @@ def parse_voc(
     """
     document = _read_voc(data, file)
     ids = {name: i for i, name in enumerate(class_names)}
-    collected = _Collected(file=file, image_size_wh=image_size_wh)
+    collected = _Collected(file=file, image_size_wh=image_size_wh, unit="pixels")
     for item in document.objects:
         try:
             box_xywh = _voc_box(item)
@@ -179,7 +206,7 @@ def voc_class_names(data: bytes, file: str) -> set[str]:
     Raises:
         SourceError: As `parse_voc`.
     """
-    names = (item.values.get("name", "").strip() for item in _read_voc(data, file).objects)
+    names = (plain_name(item.values.get("name", "")) for item in _read_voc(data, file).objects)
     return {name for name in names if name}
 
 
@@ -194,7 +221,7 @@ class _VocObject:
 
 
 def _voc_category(item: _VocObject, ids: dict[str, int], box_xywh: BoxXywh) -> int:
-    name = item.values.get("name", "").strip()
+    name = plain_name(item.values.get("name", ""))
     if not name:
         raise _Fault(reason=BoxFaultReason.INCOMPLETE, detail="has no name", box_xywh=box_xywh)
     if name not in ids:
@@ -211,7 +238,14 @@ def _voc_box(item: _VocObject) -> BoxXywh:
     if missing:
         raise _Fault(reason=BoxFaultReason.INCOMPLETE, detail=f"bndbox lacks {', '.join(missing)}")
     x1, y1, x2, y2 = (_number(item.values[f"bndbox/{edge}"]) for edge in _EDGES)
-    return _in_range((x1, y1, x2 - x1, y2 - y1))
+    box_xywh = _in_range((x1, y1, x2 - x1, y2 - y1))
+    if x2 < x1 or y2 < y1:
+        raise _Fault(
+            reason=BoxFaultReason.ZERO_EXTENT,
+            detail=f"max lies before min: x {x1:g} to {x2:g}, y {y1:g} to {y2:g}",
+            box_xywh=box_xywh,
+        )
+    return box_xywh
 
 
 class _VocDocument:
@@ -288,11 +322,20 @@ def _read_voc(data: bytes, file: str) -> _VocDocument:
     return document
 
 
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
+
+
 def _number(text: str) -> float:
     try:
         value = float(text)
+        if math.isfinite(value) and not _NUMBER.fullmatch(text):
+            raise ValueError  # Python also reads 1_0, and digits of other scripts
     except ValueError:
-        raise _Fault(reason=BoxFaultReason.NOT_A_NUMBER, detail=f"{text.strip()[:40]!r}") from None
+        hint = "; a decimal point is wanted" if _DECIMAL_COMMA.fullmatch(text.strip()) else ""
+        raise _Fault(
+            reason=BoxFaultReason.NOT_A_NUMBER, detail=f"{text.strip()[:40]!r}{hint}"
+        ) from None
     if not math.isfinite(value):
         raise _Fault(reason=BoxFaultReason.NOT_FINITE, detail=f"{text.strip()[:40]!r}")
     return value
@@ -311,13 +354,17 @@ class _Collected:
 
     file: str
     image_size_wh: tuple[int, int]
+    unit: str
+    """What the file's numbers should be: fractions of the image, or pixels."""
     _boxes: list[LabelledBox] = field(default_factory=list)
     _faults: list[BoxFault] = field(default_factory=list)
     _seen: dict[tuple[float, ...], int] = field(default_factory=dict)
 
-    def take(self, line: int, category: int, box_xywh: BoxXywh) -> None:
+    _polygons: int = 0
+
+    def take(self, line: int, category: int, box_xywh: BoxXywh, *, polygon: bool = False) -> None:
         try:
-            clipped = _clip(box_xywh, self.image_size_wh)
+            clipped = _clip(box_xywh, self.image_size_wh, unit=self.unit)
             key = (category, *(round(value, 3) for value in clipped))
             if key in self._seen:
                 raise _Fault(
@@ -329,6 +376,7 @@ class _Collected:
             self.refuse(line, fault)
             return
         self._seen[key] = line
+        self._polygons += polygon
         self._boxes.append(LabelledBox(line=line, category=category, box_xywh=clipped))
 
     def refuse(self, line: int, fault: _Fault) -> None:
@@ -344,11 +392,20 @@ class _Collected:
 
     def labels(self, *, made_for_wh: tuple[int, int] | None = None) -> Labels:
         return Labels(
-            boxes=tuple(self._boxes), faults=tuple(self._faults), image_size_wh=made_for_wh
+            boxes=tuple(self._boxes),
+            faults=tuple(self._faults),
+            polygons=self._polygons,
+            image_size_wh=made_for_wh,
         )
 
 
-def _clip(box_xywh: BoxXywh, image_size_wh: tuple[int, int]) -> BoxXywh:
+def _counted(number: int, noun: str) -> str:
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun}" + ("es" if noun.endswith("s") else "s")
+
+
+def _clip(box_xywh: BoxXywh, image_size_wh: tuple[int, int], *, unit: str) -> BoxXywh:
     """The box inside the image.
 
     An edge may lie outside by up to 1 pixel or 1 % of the side, whichever is more: that is
@@ -362,19 +419,22 @@ def _clip(box_xywh: BoxXywh, image_size_wh: tuple[int, int]) -> BoxXywh:
         )
     over = max(_over(x, w, width), _over(y, h, height))
     if over > 0:
+        # A box that only lies wrong is not a whole picture away.
+        mistaken = unit == "fractions" and over > max(width, height)
         raise _Fault(
             reason=BoxFaultReason.OUTSIDE,
             detail=f"x {x:.1f} to {x + w:.1f}, y {y:.1f} to {y + h:.1f} in a picture of "
-            f"{width} x {height} px"
-            + ("; pixels where fractions belong?" if over > 2 * max(width, height) else ""),
+            f"{width} x {height} px" + ("; pixels where fractions belong?" if mistaken else ""),
             box_xywh=box_xywh,
         )
     x1, y1 = max(x, 0.0), max(y, 0.0)
     x2, y2 = min(x + w, float(width)), min(y + h, float(height))
     if min(x2 - x1, y2 - y1) < MIN_EXTENT_PX - _ROUNDING_PX:
+        mistaken = unit == "pixels" and max(x2, y2) <= 1
         raise _Fault(
             reason=BoxFaultReason.ZERO_EXTENT,
-            detail=f"{x2 - x1:.2f} x {y2 - y1:.2f} px inside the picture",
+            detail=f"{x2 - x1:.2f} x {y2 - y1:.2f} px inside the picture"
+            + ("; fractions where pixels belong?" if mistaken else ""),
             box_xywh=box_xywh,
         )
     return x1, y1, x2 - x1, y2 - y1

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from yololine.dataset.labels import MAX_BYTES as MAX_LABEL_BYTES
 from yololine.dataset.labels import (
     Labels,
     parse_voc,
@@ -14,7 +15,8 @@ from yololine.dataset.labels import (
     yolo_class_ids,
 )
 from yololine.dataset.parallel import in_order
-from yololine.dataset.pictures import BadPicture, Picture, read_picture
+from yololine.dataset.pictures import MAX_BYTES as MAX_PICTURE_BYTES
+from yololine.dataset.pictures import BadPicture, Picture, read_picture, too_many_bytes
 from yololine.dataset.sources import Layout, Pair, SourceFormat, SourceListing
 from yololine.errors import NotFound, SourceError
 from yololine.storage.base import Store, sha256_bytes
@@ -31,8 +33,8 @@ class Finding:
     """One pair as read; of picture and bad_picture, one is None."""
 
     pair: Pair
-    sha256: str
-    """Of the picture's file as it lies in the source."""
+    sha256: str = ""
+    """Of the picture's file as it lies in the source; empty where it was not read."""
     picture: Picture | None = None
     bad_picture: BadPicture | None = None
     labels: Labels | None = None
@@ -83,6 +85,9 @@ class PairReader:
         return parse(content, label, self.class_names, image_size_wh)
 
     def _read(self, pair: Pair) -> Finding:
+        size_bytes = self._size_bytes[pair.image]
+        if size_bytes > MAX_PICTURE_BYTES:
+            return Finding(pair=pair, bad_picture=too_many_bytes(size_bytes))
         data = self._content(pair.image)
         sha256 = sha256_bytes(data)
         try:
@@ -91,6 +96,9 @@ class PairReader:
             return Finding(pair=pair, sha256=sha256, bad_picture=bad)
         if pair.label is None:
             return Finding(pair=pair, sha256=sha256, picture=picture)
+        if self._is_too_large(pair.label):
+            words = f"has {self._size_bytes[pair.label]} bytes, at most {MAX_LABEL_BYTES} are read"
+            return Finding(pair=pair, sha256=sha256, picture=picture, label_error=words)
         content = self._content(pair.label)
         try:
             labels = self._parse(content, pair.label, picture.size_wh)
@@ -99,7 +107,11 @@ class PairReader:
         return Finding(pair=pair, sha256=sha256, picture=picture, labels=labels)
 
     def _find_classes(self) -> tuple[str, ...]:
-        labels = dict.fromkeys(p.label for p in self.layout.pairs if p.label is not None)
+        labels = dict.fromkeys(
+            pair.label
+            for pair in self.layout.pairs
+            if pair.label is not None and not self._is_too_large(pair.label)
+        )
         if self.layout.source_format is SourceFormat.VOC:
             names = in_order(self._pool, self._voc_names, labels, window=WINDOW)
             return tuple(sorted(set[str]().union(*names)))
@@ -121,16 +133,21 @@ class PairReader:
             return -1
         return max((i for i in ids if i < MAX_GUESSED_CLASSES), default=-1)
 
+    def _is_too_large(self, label: str) -> bool:
+        return self._size_bytes[label] > MAX_LABEL_BYTES
+
     def _content(self, path: str) -> bytes:
-        changed = SourceError(
+        try:
+            data = self._store.read_bytes(path)
+        except NotFound as error:
+            raise self._changed(path) from error
+        if len(data) != self._size_bytes[path]:
+            raise self._changed(path)
+        return data
+
+    def _changed(self, path: str) -> SourceError:
+        return SourceError(
             f"{self._store.uri}/{path}",
             rule="changed since the source was listed",
             remedy="run again once nothing writes to the source",
         )
-        try:
-            data = self._store.read_bytes(path)
-        except NotFound as error:
-            raise changed from error
-        if len(data) != self._size_bytes[path]:
-            raise changed
-        return data

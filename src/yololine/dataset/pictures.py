@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import struct
 import threading
 import warnings
@@ -19,9 +20,13 @@ from PIL import Image, UnidentifiedImageError
 
 from yololine.inference.preprocess import to_rgb
 
+MAX_BYTES = 512 << 20
+"""Of one file: 100 megapixels without any compression, 16 bits a channel, take a little more."""
 MAX_PIXELS = 100_000_000
 LARGE_PIXELS = 25_000_000
 MIN_SIDE_PX = 8
+MAX_SIDE_PX = 65_500
+"""What libjpeg writes, and so what an augmented copy can be."""
 # Threads that wait for files may be many; decoding takes memory and gains nothing beyond the cores.
 _decoding = threading.BoundedSemaphore(os.cpu_count() or 1)
 _large = threading.Lock()
@@ -40,6 +45,22 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _PNG_BIT_DEPTH_AT = 24
+_TIFF_BITS_PER_SAMPLE = 258
+_NEARLY_BLACK = 15
+"""Of 255: what 12 bits that lie in 16 come to."""
+# First bytes of what is often found under a picture's name: no picture, or none that is read.
+_KNOWN_CONTENT = (
+    (re.compile(rb"\s*(<!doctype html|<html|<head|<body)", re.IGNORECASE), "HTML"),
+    (re.compile(rb"\s*<(\?xml|svg|Error)"), "XML"),
+    (re.compile(rb"GIF8[79]a"), "a GIF"),
+    (re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL), "a HEIC picture"),
+    (re.compile(rb"....ftypavi", re.DOTALL), "an AVIF picture"),
+    (re.compile(rb"\0\0\0\x0cjP"), "a JPEG 2000 picture"),
+    (re.compile(rb"%PDF"), "a PDF"),
+    (re.compile(rb"PK\x03\x04"), "a ZIP file"),
+    (re.compile(rb"\x1f\x8b"), "a gzip file"),
+    (re.compile(rb"version https://git-lfs"), "a pointer of Git LFS: its content was not fetched"),
+)
 # What Pillow's plugins raise on damaged files.
 _DECODING_ERRORS = (
     ArithmeticError,
@@ -63,8 +84,11 @@ class PictureFault(StrEnum):
     UNREADABLE = "not a readable picture"
     TRUNCATED = "truncated picture"
     TOO_LARGE = "more than 100 megapixels"
+    TOO_LONG = "a side over 65500 pixels"
+    TOO_MANY_BYTES = "picture file of more than 512 MiB"
     TOO_SMALL = "a side under 8 pixels"
     PIXEL_TYPE = "unsupported pixel type"
+    TOO_DARK = "16-bit picture that uses 12 bits or fewer"
 
 
 class BadPicture(Exception):
@@ -121,9 +145,11 @@ def read_picture(data: bytes) -> Picture:
     several frames the first is taken.
 
     Raises:
-        BadPicture: It does not decode, or is too large, too small, or of floating-point or 32-bit
-            values.
+        BadPicture: It does not decode, or is too large, too small, of floating-point or 32-bit
+            values, or has 16-bit values of which nothing but black would be left.
     """
+    if len(data) > MAX_BYTES:
+        raise too_many_bytes(len(data))
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             raw_size_wh = image.size
@@ -133,6 +159,8 @@ def read_picture(data: bytes) -> Picture:
                 turn = _TURNS.get(_orientation(image))
                 changes = _changes(image, data) + (["EXIF orientation"] if turn is not None else [])
                 rgb = _to_rgb(image)
+                if _sixteen_bits(image, data):
+                    _check_brightness(rgb)
                 rgb = rgb.transpose(turn) if turn is not None else rgb
                 return Picture(
                     content=_png(rgb) if changes else data,
@@ -145,6 +173,11 @@ def read_picture(data: bytes) -> Picture:
                 )
     except _DECODING_ERRORS as error:
         raise _bad(data, error) from error
+
+
+def too_many_bytes(size_bytes: int) -> BadPicture:
+    """The refusal of a file that is not even read."""
+    return BadPicture(PictureFault.TOO_MANY_BYTES, f"{size_bytes} bytes")
 
 
 def open_rgb(content: bytes) -> Image.Image:
@@ -167,8 +200,25 @@ def _check_size(size_wh: tuple[int, int]) -> None:
     width, height = size_wh
     if width * height > MAX_PIXELS:
         raise BadPicture(PictureFault.TOO_LARGE, f"{width} x {height} px")
+    if max(size_wh) > MAX_SIDE_PX:
+        raise BadPicture(PictureFault.TOO_LONG, f"{width} x {height} px: cut it into tiles")
     if min(size_wh) < MIN_SIDE_PX:
         raise BadPicture(PictureFault.TOO_SMALL, f"{width} x {height} px")
+
+
+def _check_brightness(rgb: Image.Image) -> None:
+    """Refuse a 16-bit picture that would come out black, as 12 bits in 16 do.
+
+    Nothing in the file says how many of its bits count. To guess it from each picture would make
+    a dark one bright, and a camera's pictures differ by what they show.
+    """
+    brightest = max(int(high) for _, high in rgb.getextrema())  # type: ignore[misc]
+    if brightest <= _NEARLY_BLACK:
+        raise BadPicture(
+            PictureFault.TOO_DARK,
+            f"brightest value {brightest} of 255 once divided by 256: scale 12-bit values by 16, "
+            "or save 8 bits, here and in what the model will be given",
+        )
 
 
 def _bad(data: bytes, error: Exception) -> BadPicture:
@@ -176,7 +226,9 @@ def _bad(data: bytes, error: Exception) -> BadPicture:
         return BadPicture(PictureFault.UNREADABLE, "the file is empty")
     words = str(error) or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
-        words = f"its first bytes are {data[:8].hex(' ')}"
+        known = (content for start, content in _KNOWN_CONTENT if start.match(data))
+        found = next(known, f"of an unknown kind: its first bytes are {data[:8].hex(' ')}")
+        words = "it is " + found
     reason = PictureFault.TRUNCATED if "truncated" in words.lower() else PictureFault.UNREADABLE
     return BadPicture(reason, words[:200])
 
@@ -201,12 +253,23 @@ def _changes(image: Image.Image, data: bytes) -> list[str]:
         changes.append(str(image.format))
     if image.mode not in {"RGB", "L"}:
         changes.append(f"mode {image.mode}")
-    elif image.format == "PNG" and data[_PNG_BIT_DEPTH_AT] == 16:
+    elif _sixteen_bits(image, data):
         changes.append("16 bits per channel")
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
         changes.append(f"first of {frames} frames")
     return changes
+
+
+def _sixteen_bits(image: Image.Image, data: bytes) -> bool:
+    """Whether the file holds 16-bit values; of several channels Pillow has halved them already."""
+    if image.mode[0] == "I":
+        return True
+    if image.format == "PNG":
+        return data[_PNG_BIT_DEPTH_AT] == 16
+    if image.format == "TIFF":
+        return 16 in getattr(image, "tag_v2", {}).get(_TIFF_BITS_PER_SAMPLE, ())
+    return False
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

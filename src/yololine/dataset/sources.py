@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
 import re
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from pathlib import PurePosixPath
 
-import yaml
-
-from yololine.errors import SourceError
-from yololine.storage.base import Entry, Store
+from yololine.dataset.class_names import DATA_YAML_NAMES, NamedClasses, read_class_names
+from yololine.dataset.left_out import left_out
+from yololine.errors import SourceError, UsageError
+from yololine.storage import open_object
+from yololine.storage.base import Entry, Store, safe_path
+from yololine.storage.local import LocalStore
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-DATA_YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-CLASSES_TXT = "classes.txt"
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 _LABEL_SUFFIX = {"yolo": ".txt", "voc": ".xml"}
 _SWAPS = {
     "yolo": (("images", "labels"),),
@@ -104,12 +106,44 @@ def list_source(store: Store) -> SourceListing:
     """
     entries = tuple(store.entries())
     if not entries:
-        raise SourceError(
-            store.uri,
-            rule="holds no file",
-            remedy="check the source URI, or upload images and labels to it",
-        )
+        raise no_file(store)
     return SourceListing(entries=entries)
+
+
+def no_file(store: Store) -> SourceError:
+    """What is wrong with a source in which no file was found.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    if _is_itself_a_file(store):
+        return SourceError(
+            store.uri,
+            rule="is a file, and a source is a folder of pictures and labels",
+            remedy="unpack it and give the folder: archives are not read"
+            if store.uri.lower().endswith(ARCHIVE_SUFFIXES)
+            else "give the folder that it lies in",
+        )
+    if isinstance(store, LocalStore) and not store.root.exists():
+        return SourceError(store.uri, rule="is not there", remedy="check source_uri")
+    unread = left_out(store)
+    return SourceError(
+        store.uri,
+        rule="holds no file, hidden ones apart" + (f"; left out: {unread}" if unread else ""),
+        remedy="copy what the links lead to into the source"
+        if unread
+        else "check source_uri, or upload images and labels to it",
+    )
+
+
+def _is_itself_a_file(store: Store) -> bool:
+    if isinstance(store, LocalStore):
+        return store.root.is_file()
+    _, _, key = store.uri.partition("://")[2].partition("/")
+    if not key:
+        return False
+    folder, name = open_object(store.uri)
+    return folder.exists(name)
 
 
 def diff_listings(old: SourceListing, new: SourceListing) -> ListingDiff:
@@ -146,6 +180,8 @@ class Layout:
     """Files that name the classes."""
     ignored: tuple[str, ...]
     """Everything else: README, LICENSE, labels of another format."""
+    notes: tuple[str, ...]
+    """Sentences about files that are not taken as their owner may have meant them."""
 
 
 def detect_layout(
@@ -163,13 +199,11 @@ def detect_layout(
     """
     wanted = _as_format(source_format)
     paths = [entry.path for entry in listing.entries]
-    images = [path for path in paths if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES]
+    _check_names(store, paths)
+    images = [path for path in paths if _suffix(path) in IMAGE_SUFFIXES]
+    unread = left_out(store)
     if not images:
-        raise SourceError(
-            f"{store.uri} ({_found(paths)})",
-            rule="holds no picture",
-            remedy="give pictures as " + ", ".join(s[1:] for s in IMAGE_SUFFIXES),
-        )
+        raise _no_picture(store, paths, unread)
     paired = {
         kind: _pair(images, paths, kind)
         for kind in (SourceFormat.YOLO, SourceFormat.VOC)
@@ -178,18 +212,68 @@ def detect_layout(
     kind = _choose(store.uri, paths, paired)
     pairs = paired[kind]
     used = {pair.label for pair in pairs} | set(images)
-    image_folders = {PurePosixPath(image).parent for image in images}
+    image_folders = {posixpath.dirname(image) for image in images}
     orphans = [p for p in paths if p not in used and _is_label(p, kind, image_folders)]
-    class_names, metadata = _class_names(store, paths, kind)
+    named = read_class_names(store, paths, data_yaml=kind is SourceFormat.YOLO)
+    metadata = named.files if named else ()
     spoken_for = used | set(orphans) | set(metadata)
+    ignored = tuple(path for path in paths if path not in spoken_for)
     return Layout(
         source_format=kind,
-        class_names=class_names,
+        class_names=named.names if named else None,
         pairs=tuple(pairs),
         orphan_labels=tuple(orphans),
         metadata=metadata,
-        ignored=tuple(path for path in paths if path not in spoken_for),
+        ignored=ignored,
+        notes=tuple(_notes(pairs, named, ignored, unread)),
     )
+
+
+def _check_names(store: Store, paths: Iterable[str]) -> None:
+    """Refuse files that a store lists and cannot be asked for."""
+    for path in paths:
+        try:
+            safe_path(path)
+        except UsageError as error:
+            raise SourceError(
+                f"{store.uri}: {path!r}",
+                rule="holds a backslash, or a folder without a name or called . or ..",
+                remedy="rename it; an archive made on Windows unpack with 7z or bsdtar",
+            ) from error
+
+
+def _no_picture(store: Store, paths: Sequence[str], unread: str) -> SourceError:
+    archives = [path for path in paths if path.lower().endswith(ARCHIVE_SUFFIXES)]
+    remedy = "give pictures as " + ", ".join(s[1:] for s in IMAGE_SUFFIXES)
+    if archives:
+        remedy = f"unpack {archives[0]}: archives are not read"
+    elif unread:
+        remedy = "copy what the links lead to into the source"
+    elif any(posixpath.basename(path).lower() in DATA_YAML_NAMES for path in paths):
+        remedy += "; they must lie in the source: places that a data.yaml names are not followed"
+    return SourceError(
+        f"{store.uri} ({_found(paths)})",
+        rule="holds no picture" + (f"; left out: {unread}" if unread else ""),
+        remedy=remedy,
+    )
+
+
+def _notes(
+    pairs: Sequence[Pair], named: NamedClasses | None, ignored: Sequence[str], unread: str
+) -> Iterator[str]:
+    if named:
+        yield from named.notes
+    of_label = Counter(pair.label for pair in pairs if pair.label)
+    shared = [label for label, pictures in of_label.items() if pictures > 1]
+    if shared:
+        yield (
+            f"Label files of more than one picture: {len(shared)}, for instance {shared[0]}. The "
+            "boxes are taken for each of these pictures."
+        )
+    if unread:
+        yield f"Left out, as they are no files within the source: {unread}."
+    if ignored:
+        yield f"Ignored, as neither picture nor label: {_suffixes(ignored)}."
 
 
 def _as_format(source_format: str) -> SourceFormat:
@@ -204,9 +288,14 @@ def _as_format(source_format: str) -> SourceFormat:
 
 
 def _found(paths: Iterable[str]) -> str:
-    """The commonest suffixes, for messages."""
-    counts = Counter(PurePosixPath(path).suffix.lower() or "no suffix" for path in paths)
-    return "found " + ", ".join(f"{n} {suffix}" for suffix, n in counts.most_common(5))
+    return f"found {_suffixes(paths)}"
+
+
+def _suffixes(paths: Iterable[str]) -> str:
+    """How many files have the commonest suffixes."""
+    counts = Counter(_suffix(path) or "without suffix" for path in paths)
+    told = ", ".join(f"{n} {suffix[:20]}" for suffix, n in counts.most_common(5))
+    return told + (", and others" if len(counts) > 5 else "")
 
 
 def _choose(uri: str, paths: list[str], paired: dict[SourceFormat, list[Pair]]) -> SourceFormat:
@@ -225,14 +314,15 @@ def _choose(uri: str, paths: list[str], paired: dict[SourceFormat, list[Pair]]) 
     labels = [
         p
         for p in paths
-        if PurePosixPath(p).suffix.lower() in suffixes
-        and not _NO_LABEL.fullmatch(PurePosixPath(p).name)
+        if _suffix(p) in suffixes and not _NO_LABEL.fullmatch(posixpath.basename(p))
     ]
     if not labels:
+        has_json = any(path.lower().endswith(".json") for path in paths)
+        export = "COCO's .json is not read: export it as YOLO or Pascal VOC" if has_json else ""
         raise SourceError(
             f"{uri} ({_found(paths)})",
             rule=f"holds pictures and no label file ({' or '.join(suffixes)})",
-            remedy=f"add labels; layouts that are known: {_KNOWN_LAYOUTS}",
+            remedy=f"{export or 'add labels'}; layouts that are known: {_KNOWN_LAYOUTS}",
         )
     raise SourceError(
         f"{uri} ({_found(paths)})",
@@ -244,19 +334,19 @@ def _choose(uri: str, paths: list[str], paired: dict[SourceFormat, list[Pair]]) 
 
 def _pair(images: list[str], paths: list[str], kind: SourceFormat) -> list[Pair]:
     suffix = _LABEL_SUFFIX[kind]
-    labels = {path: path for path in paths if PurePosixPath(path).suffix.lower() == suffix}
+    labels = {path: path for path in paths if _suffix(path) == suffix}
     # Exact names win, so that a.jpg and A.jpg of one folder keep their own labels.
-    labels = {path.casefold(): path for path in labels} | labels
+    labels = {_folded(path): path for path in labels} | labels
     by_stem: dict[str, list[str]] = defaultdict(list)
     if kind is SourceFormat.VOC:
         for path in set(labels.values()):
-            by_stem[PurePosixPath(path).stem].append(path)
-        stems = Counter(PurePosixPath(path).stem for path in images)
+            by_stem[_stem(path)].append(path)
+        stems = Counter(_stem(path) for path in images)
     pairs: list[Pair] = []
     for image in images:
         label = next((labels[c] for c in _candidates(image, kind) if c in labels), None)
         if label is None and kind is SourceFormat.VOC:
-            stem = PurePosixPath(image).stem
+            stem = _stem(image)
             if stems[stem] == 1 and len(by_stem[stem]) == 1:
                 label = by_stem[stem][0]
         pairs.append(Pair(image=image, label=label))
@@ -264,9 +354,9 @@ def _pair(images: list[str], paths: list[str], kind: SourceFormat) -> list[Pair]
 
 
 def _candidates(image: str, kind: SourceFormat) -> list[str]:
-    """Where the picture's label may lie, best first: as spelt, then in any case of letters."""
+    """Where the picture's label may lie, best first: as spelt, then as `_folded`."""
     *folders, _ = image.split("/")
-    name = PurePosixPath(image).stem + _LABEL_SUFFIX[kind]
+    name = posixpath.splitext(posixpath.basename(image))[0] + _LABEL_SUFFIX[kind]
     found: list[str] = []
     for here, there in _SWAPS[kind]:
         places = [i for i, folder in enumerate(folders) if folder.lower() == here]
@@ -275,124 +365,29 @@ def _candidates(image: str, kind: SourceFormat) -> list[str]:
                 "/".join([*folders[: places[-1]], there, *folders[places[-1] + 1 :], name])
             )
     found.append("/".join([*folders, name]))
-    return [*found, *(path.casefold() for path in found)]
+    return [*found, *map(_folded, found)]
 
 
-def _is_label(path: str, kind: SourceFormat, image_folders: set[PurePosixPath]) -> bool:
-    pure = PurePosixPath(path)
-    if pure.suffix.lower() != _LABEL_SUFFIX[kind]:
+def _folded(path: str) -> str:
+    """The path in one case, its accents in one form: macOS writes names apart that others join."""
+    return unicodedata.normalize("NFC", path).casefold()
+
+
+def _stem(path: str) -> str:
+    return unicodedata.normalize("NFC", posixpath.splitext(posixpath.basename(path))[0])
+
+
+def _suffix(path: str) -> str:
+    """In lower case; not by pathlib, which takes seconds for a hundred thousand names."""
+    return posixpath.splitext(path)[1].lower()
+
+
+def _is_label(path: str, kind: SourceFormat, image_folders: set[str]) -> bool:
+    if _suffix(path) != _LABEL_SUFFIX[kind]:
         return False
     if kind is SourceFormat.VOC:
         return True
-    if _NO_LABEL.fullmatch(pure.name):
+    folder, name = posixpath.split(path)
+    if _NO_LABEL.fullmatch(name):
         return False
-    in_labels = any(part.lower() == "labels" for part in pure.parts[:-1])
-    return in_labels or pure.parent in image_folders
-
-
-def _class_names(
-    store: Store, paths: list[str], kind: SourceFormat
-) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
-    """The class names and the files that name them."""
-    if kind is SourceFormat.YOLO:
-        found = _shallowest(paths, DATA_YAML_NAMES)
-        if found:
-            return _agreeing(store, found, {p: _from_data_yaml(store, p) for p in found})
-    found = _shallowest(paths, (CLASSES_TXT,))
-    if found:
-        return _agreeing(store, found, {p: _from_classes_txt(store, p) for p in found})
-    return None, ()
-
-
-def _shallowest(paths: list[str], names: tuple[str, ...]) -> tuple[str, ...]:
-    found = [path for path in paths if PurePosixPath(path).name.lower() in names]
-    depth = min((path.count("/") for path in found), default=0)
-    return tuple(path for path in found if path.count("/") == depth)
-
-
-def _agreeing(
-    store: Store, found: tuple[str, ...], names: dict[str, tuple[str, ...]]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    if len(set(names.values())) > 1:
-        raise SourceError(
-            f"{store.uri}: {', '.join(found)}",
-            rule="name different classes",
-            remedy="keep one of them, at the top of the source",
-        )
-    return names[found[0]], found
-
-
-def _from_data_yaml(store: Store, path: str) -> tuple[str, ...]:
-    where = f"{store.uri}/{path}"
-    mend = "write names as a list of class names, such as names: [scratch, dent]"
-    try:
-        content = yaml.safe_load(store.read_bytes(path).decode("utf-8-sig"))
-    except yaml.MarkedYAMLError as error:
-        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise SourceError(
-            f"{where}{line}", rule=f"is no YAML ({error.problem})", remedy="mend the file"
-        ) from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SourceError(where, rule=f"is no YAML ({error})", remedy="mend the file") from error
-    if not isinstance(content, dict) or not content.get("names"):
-        raise SourceError(where, rule="has no class names", remedy=mend)
-    if "kpt_shape" in content:
-        raise SourceError(
-            where,
-            rule="describes keypoints (kpt_shape), and yololine trains box detectors",
-            remedy="export the labels as boxes, and drop kpt_shape",
-        )
-    names = content["names"]
-    if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise SourceError(
-                f"{where}: names with the ids {', '.join(str(key) for key in names)}"[:300],
-                rule=f"ids must be 0 to {len(names) - 1}, each once",
-                remedy="number the classes from 0 without a gap",
-            )
-        names = [names[i] for i in range(len(names))]
-    if not isinstance(names, list):
-        raise SourceError(f"{where}: names: {names!r}"[:300], rule="is no list", remedy=mend)
-    unnamed = [i for i, name in enumerate(names) if not isinstance(name, str | int | float)]
-    if unnamed:
-        raise SourceError(
-            f"{where}: class {unnamed[0]}", rule="has no name in plain text", remedy=mend
-        )
-    count = content.get("nc")
-    if count is not None and count != len(names):
-        raise SourceError(
-            f"{where}: nc: {count}",
-            rule=f"but names has {len(names)} classes",
-            remedy="correct nc, or leave it out",
-        )
-    return _checked(where, [str(name).strip() for name in names])
-
-
-def _from_classes_txt(store: Store, path: str) -> tuple[str, ...]:
-    where = f"{store.uri}/{path}"
-    try:
-        lines = store.read_bytes(path).decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise SourceError(where, rule="is no UTF-8 text", remedy="save it as UTF-8") from error
-    while lines and not lines[-1].strip():
-        lines.pop()
-    if not lines:
-        raise SourceError(
-            where, rule="has no class names", remedy="write one class name per line, or delete it"
-        )
-    return _checked(where, [line.strip() for line in lines])
-
-
-def _checked(where: str, names: list[str]) -> tuple[str, ...]:
-    if "" in names:
-        raise SourceError(
-            f"{where}: class {names.index('')}", rule="has an empty name", remedy="name it"
-        )
-    repeated = sorted(name for name, n in Counter(names).items() if n > 1)
-    if repeated:
-        raise SourceError(
-            f"{where}: {', '.join(repeated)}",
-            rule="named more than once",
-            remedy="give each class its own name",
-        )
-    return tuple(names)
+    return "labels" in folder.lower().split("/") or folder in image_folders

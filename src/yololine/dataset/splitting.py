@@ -46,8 +46,8 @@ def split_dataset(
     sha256(seed, image_id), so it depends on no order and no library.
 
     Raises:
-        DatasetError: The fractions leave nothing for a split, or there are fewer groups than
-            splits.
+        DatasetError: The fractions leave nothing for a split, or there are fewer groups with
+            objects than splits.
     """
     fractions = _fractions(val_fraction, test_fraction)
     alike, too_many = near_duplicates(index["perceptual_hash"].to_pylist())
@@ -56,7 +56,9 @@ def split_dataset(
     _check_enough(fractions, len(groups), images)
     capacity = _shares(images, fractions)
     dealt = _deal(groups, capacity, images)
-    _fill_empty(dealt, [split for split, share in fractions.items() if share > 0])
+    wanted = [split for split, share in fractions.items() if share > 0]
+    _fill_empty(dealt, wanted)
+    _check_objects(dealt, wanted)
     assignments = dict(
         sorted((i, split) for split, those in dealt.items() for g in those for i in g.image_ids)
     )
@@ -133,6 +135,11 @@ class _Group:
     """Category, or background -> how many of the images have it."""
     chance: str
 
+    @property
+    def has_objects(self) -> bool:
+        """Whether not all of them are backgrounds."""
+        return bool(self.images_with.keys() - {_BACKGROUND})
+
 
 def _fractions(val_fraction: float, test_fraction: float) -> dict[str, float]:
     for name, value in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
@@ -168,7 +175,7 @@ def _check_enough(fractions: Mapping[str, float], groups: int, images: int) -> N
             f"{images} images in {groups} groups",
             rule=f"cannot fill {len(wanted)} splits ({', '.join(wanted)}); "
             "images of one group stay together",
-            remedy="give more images, or set val_fraction or test_fraction to 0",
+            remedy="give more images",
         )
 
 
@@ -265,13 +272,33 @@ def _neediest(
 
 
 def _fill_empty(dealt: dict[str, list[_Group]], wanted: Sequence[str]) -> None:
-    """Give each wanted split that large groups left empty the smallest group of the fullest."""
+    """Give each wanted split that large groups or chance left without objects a group with some.
+
+    It is the smallest of the split that has most of them, if that one keeps another.
+    """
     for split in wanted:
-        if not dealt[split]:
-            fullest = max(dealt.values(), key=len)
-            smallest = min(fullest, key=lambda group: (len(group.image_ids), group.chance))
-            fullest.remove(smallest)
-            dealt[split].append(smallest)
+        if not any(group.has_objects for group in dealt[split]):
+            fullest = max(dealt.values(), key=lambda those: sum(g.has_objects for g in those))
+            smallest = sorted(
+                (group for group in fullest if group.has_objects),
+                key=lambda group: (len(group.image_ids), group.chance),
+            )
+            if len(smallest) > 1:
+                fullest.remove(smallest[0])
+                dealt[split].append(smallest[0])
+
+
+def _check_objects(dealt: Mapping[str, Sequence[_Group]], wanted: Sequence[str]) -> None:
+    """Refuse a split without objects: nothing is learnt from it, chosen by it or scored on it."""
+    with_objects = sum(group.has_objects for groups in dealt.values() for group in groups)
+    for split in wanted:
+        if not any(group.has_objects for group in dealt[split]):
+            raise DatasetError(
+                f"split {split}",
+                rule=f"would have no object: only {with_objects} groups of images have any, and "
+                f"each of {len(wanted)} splits needs one",
+                remedy="label more images that do not look alike",
+            )
 
 
 def _count(index: pa.Table, assignments: Mapping[str, str]) -> dict[str, SplitCount]:

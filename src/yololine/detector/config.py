@@ -46,7 +46,8 @@ OPTIONS: dict[str, Option] = {
     "multi_scale": _FRACTION,
     **dict.fromkeys(("warmup_epochs", "box", "cls", "dfl"), _NUMBER),
     **dict.fromkeys(("degrees", "shear"), Option((int, float), 0, 180)),
-    **dict.fromkeys(("patience", "close_mosaic", "workers"), _COUNT),
+    **dict.fromkeys(("patience", "close_mosaic"), _COUNT),
+    "workers": Option((int,), 0, 128),
     **dict.fromkeys(("nbs", "max_det"), _FROM_ONE),
     **dict.fromkeys(("cos_lr", "rect", "amp", "cache"), _SWITCH),
     "optimizer": Option((str,)),
@@ -55,10 +56,41 @@ OPTIONS: dict[str, Option] = {
 """Options of ultralytics' trainer that a run may set; it refuses other values itself, but only
 once the images are there and the accelerator is taken.
 
-Not among them is what yololine decides itself (data, epochs, imgsz, batch, seed, device, project,
-resume), what would write outside of the step (plots, save_json), and what would train another
-detector than the dataset describes (single_cls).
+Not among them is what `DECIDED` has: what yololine decides itself, what would write outside of the
+step, and what would train another detector than the dataset describes.
 """
+
+_OTHER_DETECTOR = "leave it out: the detector is that of the dataset"
+_OWN_FILES = "leave it out: the step keeps what is needed, in the store"
+DECIDED: dict[str, str] = {
+    "batch": "use the parameter batch_size",
+    "data": "use the parameter source_uri",
+    "device": "use the parameters gpu_type and gpu_count",
+    "epochs": "use the parameter epochs",
+    "imgsz": "use the parameter image_size",
+    "model": "use the parameter architecture",
+    "pretrained": "use the parameters weights_uri and weights_sha256",
+    "resume": "leave it out: the same run again goes on from its newest checkpoint",
+    "seed": "use the parameter seed",
+    "time": "use the parameter epochs",
+    "val": "leave it out: each epoch is validated, to find the best",
+    **dict.fromkeys(("classes", "fraction", "mode", "single_cls", "task"), _OTHER_DETECTOR),
+    **dict.fromkeys(("exist_ok", "name", "plots", "project", "save", "save_dir"), _OWN_FILES),
+    **dict.fromkeys(("save_json", "save_period"), _OWN_FILES),
+    "deterministic": "leave it out: trainings are deterministic where the device allows it",
+    "split": "use the parameters val_fraction and test_fraction",
+}
+"""What a run may not set as an option, and what to do instead."""
+
+MOST_EPOCHS = 100_000
+MOST_IMAGES_PER_BATCH = 65_536
+"""Both beyond any use: a larger number is a slip, and would be met with only after hours."""
+_KINDS = {
+    int: "a whole number",
+    bool: "true or false",
+    str: "text",
+    list: "a list of whole numbers",
+}
 
 
 class TrainingConfig(Frozen):
@@ -107,16 +139,18 @@ def config_faults(
 ) -> list[YololineError]:
     """Every fault of a configuration, without stopping at the first."""
     faults: list[YololineError] = []
-    if epochs < 1:
-        faults.append(_fault("epochs", epochs, "must be at least 1", "set epochs to 1 or more"))
+    if not 1 <= epochs <= MOST_EPOCHS:
+        rule = f"must be 1 to {MOST_EPOCHS}"
+        faults.append(_fault("epochs", epochs, rule, "set it to 100 or so"))
     if image_size % STRIDE_PIXELS or not STRIDE_PIXELS <= image_size <= 4096:
         down = max(STRIDE_PIXELS, image_size // STRIDE_PIXELS * STRIDE_PIXELS)
         near = f"{down} or {down + STRIDE_PIXELS}" if 0 < image_size < 4096 else "for instance 640"
         faults.append(
             _fault("image_size", image_size, "must be a multiple of 32, 32 to 4096", f"use {near}")
         )
-    if batch_size < 1:
-        faults.append(_fault("batch_size", batch_size, "must be at least 1", "set it to 1 or more"))
+    if not 1 <= batch_size <= MOST_IMAGES_PER_BATCH:
+        rule = f"must be 1 to {MOST_IMAGES_PER_BATCH}"
+        faults.append(_fault("batch_size", batch_size, rule, "set it to 16 or so"))
     if not 0 <= seed < 2**31:
         faults.append(_fault("seed", seed, "must be 0 to 2147483647", "choose another seed"))
     for name, value in options.items():
@@ -139,6 +173,8 @@ def config_faults(
 
 def _option_fault(name: str, value: Any) -> YololineError | None:
     label = f"train_options[{name!r}]"
+    if name in DECIDED:
+        return _fault(label, value, "is no option: the line decides it", DECIDED[name])
     if name not in OPTIONS:
         near = difflib.get_close_matches(name, OPTIONS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -149,11 +185,12 @@ def _option_fault(name: str, value: Any) -> YololineError | None:
             f"{hint}Known: {', '.join(sorted(OPTIONS))}",
         )
     option = OPTIONS[name]
-    wanted = " or ".join(kind.__name__ for kind in option.types)
     try:
         plain = _plain(value, option.types)
-    except (TypeError, ValueError):
-        return _fault(label, value, f"must be {wanted}", f"give a value of type {wanted}")
+    except (TypeError, OverflowError):
+        kinds = ["a number"] if float in option.types else [_KINDS[kind] for kind in option.types]
+        wanted = " or ".join(kinds)
+        return _fault(label, value, f"must be {wanted}", f"give {wanted}")
     if isinstance(plain, str):
         if plain in OPTIMIZERS:
             return None

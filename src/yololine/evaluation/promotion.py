@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Iterable
 from typing import Any, Literal
 
-from yololine.errors import UsageError, YololineError
+from yololine.errors import Faults, UsageError, YololineError
 from yololine.frozen import Frozen
 
 METRICS = ("ap50", "ap50_95", "precision", "recall", "f1")
@@ -58,6 +60,27 @@ def rule_faults(promotion_rules: dict[str, Any], min_map50: float) -> list[Yolol
     return faults
 
 
+def class_faults(
+    promotion_rules: dict[str, Any], class_names: Iterable[str]
+) -> list[YololineError]:
+    """Rules for classes that there are not; of rules without other faults."""
+    known = tuple(class_names)
+    faults: list[YololineError] = []
+    for name, minimum in promotion_rules.items():
+        if name in OVERALL or _class_and_metric(name)[0] in known:
+            continue
+        near = difflib.get_close_matches(_class_and_metric(name)[0], known, n=1)
+        faults.append(
+            _fault(
+                f"promotion_rules[{name!r}]",
+                minimum,
+                "names a class that the model does not have",
+                (f"did you mean {near[0]!r}? " if near else "") + f"Known: {', '.join(known)}",
+            )
+        )
+    return faults
+
+
 def decide(
     metrics: dict[str, Any], *, min_map50: float, promotion_rules: dict[str, Any]
 ) -> Decision:
@@ -66,6 +89,8 @@ def decide(
     Raises:
         UsageError: A rule names a class that the model does not have.
     """
+    if faults := class_faults(promotion_rules, metrics["per_class"]):
+        raise faults[0] if len(faults) == 1 else Faults(faults)
     minima = {"ap50": float(min_map50)}
     for name, minimum in promotion_rules.items():
         minima[name] = max(float(minimum), minima.get(name, 0.0))
@@ -90,23 +115,20 @@ def decide(
 def _known(name: str) -> bool:
     if name in OVERALL:
         return True
-    head, _, rest = name.partition(".")
-    class_name, _, metric = rest.rpartition(".")
-    return head == "per_class" and bool(class_name) and metric in METRICS
+    class_name, metric = _class_and_metric(name)
+    return name.startswith("per_class.") and bool(class_name) and metric in METRICS
+
+
+def _class_and_metric(name: str) -> tuple[str, str]:
+    class_name, _, metric = name.removeprefix("per_class.").rpartition(".")
+    return class_name, metric
 
 
 def _value(metrics: dict[str, Any], name: str) -> float | None:
     if name in OVERALL:
         return float(metrics[name])
-    class_name, _, metric = name.removeprefix("per_class.").rpartition(".")
-    per_class = metrics["per_class"]
-    if class_name not in per_class:
-        raise UsageError(
-            f"promotion_rules[{name!r}]",
-            rule="names a class that the model does not have",
-            remedy=f"use one of: {', '.join(per_class)}",
-        )
-    value = per_class[class_name][metric]
+    class_name, metric = _class_and_metric(name)
+    value = metrics["per_class"][class_name][metric]
     return None if value is None else float(value)
 
 

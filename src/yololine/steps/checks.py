@@ -8,17 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from yololine.dataset.places import check_apart
 from yololine.dataset.policies import builtin_policies, read_policy
-from yololine.dataset.sources import SourceFormat
+from yololine.dataset.sources import (
+    Layout,
+    SourceFormat,
+    SourceListing,
+    detect_layout,
+    no_file,
+)
 from yololine.detector.architectures import check_architecture
 from yololine.detector.config import config_faults
-from yololine.errors import Faults, SourceError, UsageError, YololineError
-from yololine.evaluation.promotion import rule_faults
+from yololine.errors import Faults, UsageError, YololineError, without_secrets
+from yololine.evaluation.promotion import class_faults, rule_faults
 from yololine.registry.versions import check_model_name
+from yololine.steps.parameters import check_limits, check_start_weights, limit_faults
 from yololine.steps.perform import log_to_stdout, refuse, running, write_page
-from yololine.storage import open_object, open_store, sha256_bytes
+from yololine.storage import Entry, open_object, open_store, sha256_bytes
 
-SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
 """Kubernetes quantities without exponents: number and unit."""
 UNITS = {"": 1, "m": 1e-3} | {
@@ -34,8 +41,13 @@ LEAST: dict[str, tuple[float, str]] = {
 """The training step asks for half a core and 1 GiB: Kubernetes refuses a limit below. Shared memory
 counts too."""
 RESOURCE_NAME = re.compile(r"([a-z0-9.-]+/)?[A-Za-z0-9][A-Za-z0-9._-]*")
+COUNT = re.compile(r"[0-9]{1,4}")
+LABEL_KEY = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 LABEL_VALUE = re.compile(r"|[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-MAX_COPIES = 20
+IMAGE = re.compile(
+    r"([A-Za-z0-9.-]+(:\d+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+)
+OPERATORS = ("Exists", "Equal")
 EFFECTS = ("", "NoSchedule", "PreferNoSchedule", "NoExecute")
 TOLERATION_FIELDS = ("key", "operator", "value", "effect", "tolerationSeconds")
 
@@ -56,6 +68,7 @@ def preflight(report: str, *, parameters: dict[str, Any]) -> str:
     checks = _Checks()
     _check_parameters(checks, parameters)
     _check_places(checks, parameters)
+    _check_rules(checks, parameters, _check_source(checks, parameters))
     store_works = not checks.failed("store")
     if not store_works:
         # There is nowhere to keep a record, so the words go to the log alone.
@@ -64,7 +77,11 @@ def preflight(report: str, *, parameters: dict[str, Any]) -> str:
         "preflight",
         store_uri=parameters["store_uri"],
         beside=report,
-        parameters=parameters,
+        # A refused one may hold a password.
+        parameters={
+            name: without_secrets(value) if isinstance(value, str) else value
+            for name, value in parameters.items()
+        },
     ) as step:
         step.update(facts={"checks": checks.rows})
         write_page(step, report)
@@ -145,11 +162,10 @@ def _check_parameters(checks: _Checks, p: dict[str, Any]) -> None:
     with checks.check(
         "augmentation", f"{p['augmentation_policy']}, {int(p['augmentation_copies'])} copies"
     ):
-        if not 0 <= int(p["augmentation_copies"]) <= MAX_COPIES:
-            raise _fault(p, "augmentation_copies", f"must be 0 to {MAX_COPIES}", "use 1 or so")
+        check_limits(augmentation_copies=int(p["augmentation_copies"]))
         _check_policy(p["augmentation_policy"])
-    checks.add("promotion rules", rule_faults(p["promotion_rules"], p["min_map50"]))
-    checks.add("limits", list(_limit_faults(p)))
+    limited = ("max_dropped_fraction", "train_retries", "train_retry_wait_seconds")
+    checks.add("limits", limit_faults(**{name: p[name] for name in limited}))
     checks.add("pod", list(_pod_faults(p)), f"{p['gpu_count']} x {p['gpu_type']}")
 
 
@@ -175,18 +191,15 @@ def _fraction_faults(p: dict[str, Any]) -> Iterator[YololineError]:
         )
 
 
-def _limit_faults(p: dict[str, Any]) -> Iterator[YololineError]:
-    if not 0 <= float(p["max_dropped_fraction"]) <= 1:
-        yield _fault(p, "max_dropped_fraction", "must be 0 to 1", "give a fraction of 1, not %")
-    for name in ("train_retries", "train_retry_wait_seconds"):
-        if int(p[name]) < 0:
-            yield _fault(p, name, "must be 0 or more", "set it to 0 or more")
-
-
 def _pod_faults(p: dict[str, Any]) -> Iterator[YololineError]:
-    if not str(p["gpu_count"]).isdigit():
-        yield _fault(p, "gpu_count", "must be a whole number", "give '0' to train on the processor")
-    elif p["gpu_count"] != "0" and not RESOURCE_NAME.fullmatch(p["gpu_type"]):
+    if not COUNT.fullmatch(str(p["gpu_count"])):
+        yield _fault(
+            p,
+            "gpu_count",
+            "must be a whole number, 0 or more, as text",
+            "give '1', or '0' to train on the processor",
+        )
+    elif int(p["gpu_count"]) and not RESOURCE_NAME.fullmatch(p["gpu_type"]):
         yield _fault(p, "gpu_type", "is no Kubernetes resource", "use for instance nvidia.com/gpu")
     elif int(p["gpu_count"]) > 1 and int(p["batch_size"]) % int(p["gpu_count"]):
         yield _fault(
@@ -202,6 +215,12 @@ def _pod_faults(p: dict[str, Any]) -> Iterator[YololineError]:
         elif float(quantity[1]) * UNITS[quantity[2] or ""] < least:
             yield _fault(p, name, "is less than the step asks for", f"write it as {example}")
     for label, value in p["node_selector"].items():
+        if not LABEL_KEY.fullmatch(label):
+            yield UsageError(
+                f"node_selector[{label!r}]",
+                rule="is no label's name",
+                remedy="write name or prefix/name, as kubectl get nodes --show-labels does",
+            )
         if not isinstance(value, str) or not LABEL_VALUE.fullmatch(value):
             yield UsageError(
                 f"node_selector[{label!r}]={value!r}",
@@ -211,8 +230,10 @@ def _pod_faults(p: dict[str, Any]) -> Iterator[YololineError]:
     for index, toleration in enumerate(p["tolerations"]):
         yield from _toleration_faults(f"tolerations[{index}]", toleration)
     for name in ("data_image", "train_image"):
-        if not str(p[name]).strip():
-            yield _fault(p, name, "is empty", "name the image")
+        if not IMAGE.fullmatch(p[name]):
+            yield _fault(
+                p, name, "is no name of an image", "write it as registry:5000/folder/train:0.1.0"
+            )
 
 
 def _toleration_faults(where: str, toleration: Any) -> Iterator[YololineError]:
@@ -223,7 +244,7 @@ def _toleration_faults(where: str, toleration: Any) -> Iterator[YololineError]:
             remedy='write {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}',
         )
         return
-    for name in toleration:
+    for name, value in toleration.items():
         if name not in TOLERATION_FIELDS:
             near = difflib.get_close_matches(name, TOLERATION_FIELDS, n=1)
             yield UsageError(
@@ -231,11 +252,35 @@ def _toleration_faults(where: str, toleration: Any) -> Iterator[YololineError]:
                 rule="is no field of a toleration",
                 remedy=f"use {near[0]}" if near else f"use {', '.join(TOLERATION_FIELDS)}",
             )
-    if toleration.get("effect", "") not in EFFECTS:
+        elif name == "tolerationSeconds":
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                yield UsageError(f"{where}.{name}={value!r}", rule="is no number", remedy="use 300")
+        elif not isinstance(value, str):
+            yield UsageError(
+                f"{where}.{name}={value!r}", rule="is no text", remedy="put it in quotes"
+            )
+    operator, effect = toleration.get("operator", "Equal"), toleration.get("effect", "")
+    if effect not in EFFECTS:
         yield UsageError(
-            f"{where}.effect={toleration['effect']!r}",
+            f"{where}.effect={effect!r}",
             rule="is no taint effect",
             remedy="use NoSchedule, PreferNoSchedule or NoExecute",
+        )
+    if operator not in OPERATORS:
+        yield UsageError(
+            f"{where}.operator={operator!r}", rule="is no operator", remedy="use Exists or Equal"
+        )
+    elif operator == "Exists" and toleration.get("value"):
+        yield UsageError(
+            f"{where}.value={toleration['value']!r}",
+            rule="means nothing with operator Exists",
+            remedy="leave it out, or use Equal",
+        )
+    elif operator == "Equal" and not toleration.get("key"):
+        yield UsageError(
+            where,
+            rule="has no key, which only operator Exists may lack",
+            remedy="give the taint's key, or operator Exists to tolerate every taint",
         )
 
 
@@ -244,47 +289,46 @@ def _check_places(checks: _Checks, p: dict[str, Any]) -> None:
         store = open_store(p["store_uri"])
         store.check_readable()
         store.check_writable()
-    with checks.check("source", p["source_uri"]):
-        _check_source(p["source_uri"], p["store_uri"])
     if p["weights_uri"] or p["weights_sha256"]:
         with checks.check("weights", p["weights_uri"]):
             _check_weights(p["weights_uri"], p["weights_sha256"])
 
 
-def _check_source(source_uri: str, store_uri: str) -> None:
-    source = open_store(source_uri)
-    if next(source.paths(""), None) is None:
-        raise SourceError(
-            source_uri,
-            rule="is not there, or holds no file",
-            remedy="check source_uri, or upload images and labels to it",
-        )
-    inside = open_store(store_uri).uri.rstrip("/") + "/"
-    if inside.startswith(source.uri.rstrip("/") + "/"):
-        raise SourceError(
-            source_uri,
-            rule=f"holds the store {store_uri}, so each run would add to its own source",
-            remedy="put the store beside the source, not into it",
-        )
+def _check_source(checks: _Checks, p: dict[str, Any]) -> Layout | None:
+    """The source's layout by the names of its files: nothing is read but what names the classes."""
+    try:
+        check_apart(p["source_uri"], p["store_uri"])
+        source = open_store(p["source_uri"])
+        # Size and MD5 have no part in it, and of a folder would take reading every file.
+        names = tuple(Entry(path=path, size_bytes=0, md5="") for path in source.paths())
+        if not names:
+            raise no_file(source)
+        layout = detect_layout(source, SourceListing(entries=names), p["source_format"])
+    except YololineError as error:
+        checks.add("source", [error])
+        return None
+    labelled = sum(pair.label is not None for pair in layout.pairs)
+    told = f"{layout.source_format}: {len(layout.pairs)} pictures, {labelled} with a label file"
+    checks.add("source", [], f"{p['source_uri']}, {told}")
+    return layout
+
+
+def _check_rules(checks: _Checks, p: dict[str, Any], layout: Layout | None) -> None:
+    faults = rule_faults(p["promotion_rules"], p["min_map50"])
+    if not faults and layout and layout.class_names:
+        # Where the labels alone name the classes, cleaning is the first to know them.
+        faults = class_faults(p["promotion_rules"], layout.class_names)
+    checks.add("promotion rules", faults)
 
 
 def _check_weights(weights_uri: str, sha256: str) -> None:
-    if not weights_uri:
-        raise UsageError(
-            f"weights_sha256={sha256!r}",
-            rule="is given without weights_uri",
-            remedy="give both, or neither for random weights",
-        )
-    if not SHA256.fullmatch(sha256):
-        raise UsageError(
-            f"weights_sha256={sha256!r}",
-            rule="is no sha256, and weights_uri needs one",
-            remedy="give the 64 hex digits that sha256sum prints for the file",
-        )
+    check_start_weights(weights_uri, sha256)
     store, name = open_object(weights_uri)
-    if not store.exists(name):
+    if not name or not store.exists(name):
         raise UsageError(
-            f"weights_uri={weights_uri!r}", rule="is not there", remedy="check the URI"
+            f"weights_uri={weights_uri!r}",
+            rule="is not there, or is no file",
+            remedy="give the URI of the .pt file itself",
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 import yololine
+from yololine.dataset.cleaning import check_cleaned
 from yololine.dataset.cleaning import clean_dataset as clean
 from yololine.dataset.manifest import (
     AugmentedManifest,
@@ -24,20 +25,23 @@ from yololine.dataset.sources import SourceListing, diff_listings, list_source
 from yololine.dataset.splitting import read_table, write_table
 from yololine.dataset.splitting import split_dataset as split
 from yololine.dataset.testset import build_test_set as lay_out
-from yololine.errors import DatasetError, NotFound, SourceError
+from yololine.errors import DatasetError, Faults, NotFound, SourceError, YololineError
+from yololine.evaluation.promotion import class_faults, rule_faults
 from yololine.frozen import Frozen
+from yololine.steps.parameters import check_limits
 from yololine.steps.perform import (
     LOG,
     Made,
-    Result,
     Step,
     perform,
+    publish_exhibits,
     read_manifest,
     running,
     write_page,
 )
 from yololine.storage import Store, fetch_files, open_store, publish_files, sha256_bytes
 from yololine.telemetry.records import StepState
+from yololine.telemetry.results import Result
 
 NAMED_CHANGES = 20
 """Paths of changed files that a record names; the counts are complete."""
@@ -121,10 +125,11 @@ def clean_dataset(
         "clean_dataset",
         store_uri=store_uri,
         beside=dataset,
-        inputs={"source": source_digest},
         parameters={"source_uri": source_uri, **config},
         packages=("pillow", "numpy", "pyarrow"),
     ) as step:
+        check_limits(max_dropped_fraction=max_dropped_fraction)
+        step.takes({"source": source_digest}, upstream={})
 
         def make(scratch: Path) -> Made:
             source = open_store(source_uri)
@@ -140,9 +145,19 @@ def clean_dataset(
                 listing,
                 scratch,
                 source_format=source_format,
-                max_dropped_fraction=max_dropped_fraction,
                 progress=_every_tenth(step, "images decoded"),
             )
+            facts = cleaned.report.model_dump(mode="json")
+            try:
+                check_cleaned(cleaned.report, source_uri, max_dropped_fraction=max_dropped_fraction)
+            except YololineError:
+                # Whoever is to mend the source needs the account more than anyone.
+                shown = publish_exhibits(step, cleaned.exhibits)
+                step.update(facts=facts, exhibits={name: ref.path for name, ref in shown.items()})
+                write_page(step, report)
+                raise
+            for sentence in cleaned.report.notes:
+                step.note(sentence)
             content = _publish_images(step.store, cleaned, cleaned.class_names)
             manifest = DatasetManifest(
                 **dict(content),
@@ -153,10 +168,7 @@ def clean_dataset(
             return Made(
                 manifest=lambda _: manifest,
                 digest=cleaned.digest,
-                facts={
-                    "dataset_digest": cleaned.digest,
-                    **cleaned.report.model_dump(mode="json"),
-                },
+                facts={"dataset_digest": cleaned.digest, **facts},
                 exhibits=cleaned.exhibits,
             )
 
@@ -187,17 +199,16 @@ def split_dataset(
         test_fraction: Share of images for the test split, above 0.
         seed: Another seed gives another split.
     """
-    source = read_manifest(dataset, DatasetManifest)
     config = {"val_fraction": val_fraction, "test_fraction": test_fraction, "seed": int(seed)}
     with running(
         "split_dataset",
         store_uri=store_uri,
         beside=split_out,
-        inputs={"dataset": source.digest},
-        upstream={"clean_dataset": source.key},
         parameters=config,
         packages=("numpy", "pyarrow"),
     ) as step:
+        source = read_manifest(dataset, DatasetManifest)
+        step.takes({"dataset": source.digest}, upstream={"clean_dataset": source.key})
 
         def make(scratch: Path) -> Made:
             index = read_index(fetch_shards(step.store, source.shards, scratch / "dataset"))
@@ -254,14 +265,11 @@ def augment_dataset(
         policy_sha256: What the policy must hold; empty takes it as it is.
         seed: Another seed gives other copies.
     """
-    given = read_manifest(split_path, SplitManifest)
     copies = int(augmentation_copies)
     with running(
         "augment_dataset",
         store_uri=store_uri,
         beside=augmented,
-        inputs={"split": given.digest},
-        upstream={"split_dataset": given.key},
         parameters={
             "augmentation_policy": augmentation_policy,
             "augmentation_copies": copies,
@@ -269,6 +277,9 @@ def augment_dataset(
         },
         packages=("albumentations", "opencv-python-headless", "numpy", "pyarrow"),
     ) as step:
+        given = read_manifest(split_path, SplitManifest)
+        step.takes({"split": given.digest}, upstream={"split_dataset": given.key})
+        check_limits(augmentation_copies=copies)
         # The file's content, not its name, shapes the result.
         sha256 = sha256_bytes(read_policy(augmentation_policy))
         if policy_sha256 not in {"", sha256}:
@@ -289,6 +300,8 @@ def augment_dataset(
             made = augment(
                 shards, assignments, scratch / "augmented", policy, copies=copies, seed=int(seed)
             )
+            for sentence in made.notes:
+                step.note(sentence)
             content = _publish_images(step.store, made, given.dataset.class_names)
             return Made(
                 manifest=lambda _: AugmentedManifest(
@@ -315,24 +328,35 @@ def augment_dataset(
         return perform(step, config=config, make=make, manifest_out=augmented, page_out=report)
 
 
-def build_test_set(split_path: str, store_uri: str, test_set: str, report: str) -> Result:
-    """Put the test images into shards of their own.
+def build_test_set(
+    split_path: str,
+    store_uri: str,
+    test_set: str,
+    report: str,
+    *,
+    promotion_rules: dict[str, Any] | None = None,
+) -> Result:
+    """Put the test images into shards of their own, on which every promotion rule can be measured.
 
     Args:
         split_path: Manifest of the split.
         store_uri: Root of the store.
         test_set: KFP output for the manifest.
         report: KFP output for the page.
+        promotion_rules: Least values by metric. A rule for a class that there is not is refused
+            here, where the classes are known in any case and no accelerator is taken yet.
     """
-    given = read_manifest(split_path, SplitManifest)
+    rules = promotion_rules or {}
     with running(
         "build_test_set",
         store_uri=store_uri,
         beside=test_set,
-        inputs={"split": given.digest},
-        upstream={"split_dataset": given.key},
         packages=("pyarrow",),
     ) as step:
+        given = read_manifest(split_path, SplitManifest)
+        step.takes({"split": given.digest}, upstream={"split_dataset": given.key})
+        if faults := rule_faults(rules, 0) or class_faults(rules, given.dataset.class_names):
+            raise faults[0] if len(faults) == 1 else Faults(faults)
 
         def make(scratch: Path) -> Made:
             assignments = split_assignments(step.store, given, scratch)

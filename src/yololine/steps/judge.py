@@ -6,26 +6,29 @@ import hashlib
 import json
 import random
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 import yololine
 from yololine.dataset.manifest import TestSetManifest
 from yololine.dataset.schema import Row, read_rows
 from yololine.detector.manifests import ExportedManifest
-from yololine.errors import StoreError
+from yololine.errors import Faults
 from yololine.evaluation.confusion import confusion, iou_matrix
 from yololine.evaluation.metrics import Metrics, Truth, coco_metrics
-from yololine.evaluation.promotion import Decision, decide
-from yololine.evaluation.scoring import IOU_THRESHOLD, LOWEST_SCORE, score_rows, xyxy
+from yololine.evaluation.promotion import Decision, decide, rule_faults
+from yololine.evaluation.scoring import IOU_THRESHOLD, LOWEST_SCORE, score_rows
 from yololine.frozen import Frozen
 from yololine.inference.postprocess import Detections
 from yololine.inference.preprocess import decode_rgb
 from yololine.registry import versions
 from yololine.registry.versions import Version
 from yololine.reporting.pages import render_run_report
-from yololine.reporting.palette import class_colour
-from yololine.reporting.pictures import draw_boxes, side_by_side, to_jpeg
+from yololine.reporting.pictures import thumbnail
 from yololine.steps.data import fetch_shards
 from yololine.steps.keys import result_key
 from yololine.steps.perform import (
@@ -38,12 +41,15 @@ from yololine.steps.perform import (
     write_page,
     write_text,
 )
-from yololine.steps.report import behind, exhibits_of, line_of, report_run_from_journal
+from yololine.steps.report import exhibits_of
 from yololine.steps.sinks import ConfusionSink, MetricSink
 from yololine.storage import fetch_files
 from yololine.telemetry.journal import read_run
 from yololine.telemetry.records import StepState
+from yololine.telemetry.results import behind, line_of
+from yololine.telemetry.runs import RunState
 
+Flags = NDArray[np.bool_]
 SHOWN_SCORE = 0.25
 """From this score a detection counts in the confusion matrix and is drawn."""
 MATCH_IOU = 0.5
@@ -87,8 +93,6 @@ def evaluate_detector(
         metrics: KFP output for metrics.
         confusion_out: KFP output for the confusion matrix.
     """
-    model = read_manifest(exported, ExportedManifest)
-    tests = read_manifest(test_set, TestSetManifest)
     config = {
         "lowest_score": LOWEST_SCORE,
         "iou_threshold": IOU_THRESHOLD,
@@ -99,11 +103,15 @@ def evaluate_detector(
         "evaluate_detector",
         store_uri=store_uri,
         beside=evaluation,
-        inputs={"exported": model.key, "test_set": tests.digest},
-        upstream={"export_detector": model.key, "build_test_set": tests.key},
         parameters=config,
         packages=("onnxruntime", "faster-coco-eval", "numpy", "opencv-python-headless"),
     ) as step:
+        model = read_manifest(exported, ExportedManifest)
+        tests = read_manifest(test_set, TestSetManifest)
+        step.takes(
+            {"exported": model.key, "test_set": tests.digest},
+            upstream={"export_detector": model.key, "build_test_set": tests.key},
+        )
 
         def make(scratch: Path) -> Made:
             onnx = scratch / "model.onnx"
@@ -121,7 +129,7 @@ def evaluate_detector(
             )
             chosen = _examples(truths, found)
             rows = (row for shard in shards for row in read_rows(shard))
-            exhibits, examples = _draw_examples(rows, found, chosen, model.class_names)
+            exhibits, examples = _show_examples(rows, truths, found, chosen, model.class_names)
             return Made(
                 manifest=lambda _: EvaluationManifest(
                     key="",
@@ -168,16 +176,17 @@ def decide_promotion(
         min_map50: Least AP50, 0 to 1.
         promotion_rules: Further least values by metric.
     """
-    scored = read_manifest(evaluation, EvaluationManifest)
     config = {"min_map50": min_map50, "promotion_rules": promotion_rules}
     with running(
         "decide_promotion",
         store_uri=store_uri,
         beside=decision,
-        inputs={"evaluation": scored.key},
-        upstream={"evaluate_detector": scored.key},
         parameters=config,
     ) as step:
+        if faults := rule_faults(promotion_rules, min_map50):
+            raise faults[0] if len(faults) == 1 else Faults(faults)
+        scored = read_manifest(evaluation, EvaluationManifest)
+        step.takes({"evaluation": scored.key}, upstream={"evaluate_detector": scored.key})
 
         def make(_: Path) -> Made:
             made = decide(scored.metrics, min_map50=min_map50, promotion_rules=promotion_rules)
@@ -214,21 +223,23 @@ def register_model(
         report: KFP output for the page.
         model_name: Name of the model in the registry.
     """
-    model = read_manifest(exported, ExportedManifest)
-    scored = read_manifest(evaluation, EvaluationManifest)
-    decided = read_manifest(decision, Decision)
     with running(
         "register_model",
         store_uri=store_uri,
         beside=version,
-        inputs={"exported": model.key, "evaluation": scored.key, "decision": decided.key},
-        upstream={
-            "export_detector": model.key,
-            "evaluate_detector": scored.key,
-            "decide_promotion": decided.key,
-        },
         parameters={"model_name": model_name},
     ) as step:
+        model = read_manifest(exported, ExportedManifest)
+        scored = read_manifest(evaluation, EvaluationManifest)
+        decided = read_manifest(decision, Decision)
+        step.takes(
+            {"exported": model.key, "evaluation": scored.key, "decision": decided.key},
+            upstream={
+                "export_detector": model.key,
+                "evaluate_detector": scored.key,
+                "decide_promotion": decided.key,
+            },
+        )
         key = result_key("register_model", inputs=step.record.inputs, config={"name": model_name})
         step.update(key=key)
         before = versions.champion(step.store, model_name)
@@ -256,15 +267,6 @@ def register_model(
         )
         write_text(version, registered.model_dump_json(indent=1))
         write_page(step, report)
-        # The line's last word: after a retry in KFP the exit handler, which had run, is not run
-        # again, and its report would go on telling of the failure.
-        try:
-            report_run_from_journal(
-                store_uri=store_uri, run_id=step.run_id, model_name=model_name, state="succeeded"
-            )
-        except StoreError as error:
-            # The version stands whatever becomes of a page.
-            LOG.warning("register_model: no run report yet: %s", error)
         LOG.info(
             "register_model: %s@%s %s",
             registered.name,
@@ -311,7 +313,7 @@ def _register(
             render_run_report(
                 run_id=step.run_id,
                 model_name=model_name,
-                state="succeeded",
+                state=RunState.SUCCEEDED,
                 error=None,
                 records=records,
                 exhibits=exhibits_of(step.store, records),
@@ -370,13 +372,17 @@ def _log_metrics(facts: dict[str, Any], metrics: MetricSink, confusion_out: Conf
     confusion_out.log_confusion_matrix(facts["confusion"]["labels"], facts["confusion"]["matrix"])
 
 
+def _right(truth: Truth, shown: Detections) -> tuple[Flags, Flags]:
+    """Of each object whether it was found, of each box found whether such an object is there."""
+    overlap = iou_matrix(truth.boxes_xyxy, shown.boxes_xyxy) >= MATCH_IOU
+    matched = overlap & (truth.class_ids[:, None] == shown.class_ids[None, :])
+    return matched.any(axis=1), matched.any(axis=0)
+
+
 def _mistakes(truth: Truth, found: Detections) -> tuple[int, int]:
     """Objects not found and boxes found where no such object is."""
-    shown = found.above(SHOWN_SCORE)
-    overlap = iou_matrix(truth.boxes_xyxy, shown.boxes_xyxy) >= MATCH_IOU
-    same = truth.class_ids[:, None] == shown.class_ids[None, :]
-    matched = overlap & same
-    return int((~matched.any(axis=1)).sum()), int((~matched.any(axis=0)).sum())
+    there, right = _right(truth, found.above(SHOWN_SCORE))
+    return int((~there).sum()), int((~right).sum())
 
 
 def _examples(truths: list[Truth], found: list[Detections]) -> dict[int, str]:
@@ -398,34 +404,48 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def _draw_examples(
-    rows: Any, found: list[Detections], chosen: dict[int, str], class_names: tuple[str, ...]
-) -> tuple[dict[str, bytes], list[dict[str, str]]]:
-    pictures: dict[int, bytes] = {}
+def _show_examples(
+    rows: Iterator[Row],
+    truths: list[Truth],
+    found: list[Detections],
+    chosen: dict[int, str],
+    class_names: tuple[str, ...],
+) -> tuple[dict[str, bytes], list[dict[str, Any]]]:
+    """Photographs without boxes, and what the page draws over them."""
+    exhibits: dict[str, bytes] = {}
+    examples: dict[int, dict[str, Any]] = {}
     for index, row in enumerate(rows):
-        if index in chosen:
-            pictures[index] = _example(row, found[index].above(SHOWN_SCORE), class_names)
-    exhibits = {f"example-{i:04d}": pictures[i] for i in chosen}
-    return exhibits, [{"exhibit": f"example-{i:04d}", "caption": c} for i, c in chosen.items()]
+        if index not in chosen:
+            continue
+        name = f"example-{index:04d}"
+        exhibits[name] = thumbnail(decode_rgb(row.image_bytes))
+        truth, shown = truths[index], found[index].above(SHOWN_SCORE)
+        there, right = _right(truth, shown)
+        names = [class_names[int(c)] for c in truth.class_ids]
+        guesses = [class_names[int(c)] for c in shown.class_ids]
+        examples[index] = {
+            "exhibit": name,
+            "caption": chosen[index],
+            "truth": _boxes(row, names, truth.boxes_xyxy, there, None),
+            "found": _boxes(row, guesses, shown.boxes_xyxy, right, shown.scores),
+        }
+    return exhibits, [examples[index] for index in chosen]
 
 
-def _example(row: Row, found: Detections, class_names: tuple[str, ...]) -> bytes:
-    image = decode_rgb(row.image_bytes)
-    truth = draw_boxes(
-        image,
-        xyxy(row.boxes_xywh),
-        colours=[class_colour(int(c)) for c in row.categories],
-        labels=[class_names[int(c)] for c in row.categories],
-        max_width=480,
-    )
-    prediction = draw_boxes(
-        image,
-        found.boxes_xyxy,
-        colours=[class_colour(int(c)) for c in found.class_ids],
-        labels=[
-            f"{class_names[int(c)]} {s:.2f}"
-            for c, s in zip(found.class_ids, found.scores, strict=True)
-        ],
-        max_width=480,
-    )
-    return to_jpeg(side_by_side(truth, prediction))
+def _boxes(
+    row: Row, names: list[str], boxes_xyxy: Any, right: Flags, scores: Any
+) -> list[dict[str, Any]]:
+    """Boxes in fractions of the photograph, wrong ones first: they are what one looks for."""
+    boxes = []
+    for index in sorted(range(len(names)), key=lambda i: bool(right[i])):
+        x1, y1, x2, y2 = (float(value) for value in boxes_xyxy[index])
+        fractions = (x1 / row.width, y1 / row.height, (x2 - x1) / row.width, (y2 - y1) / row.height)
+        boxes.append(
+            {
+                "name": names[index],
+                "xywh": [round(value, 4) for value in fractions],
+                "right": bool(right[index]),
+                "score": None if scores is None else round(float(scores[index]), 3),
+            }
+        )
+    return boxes

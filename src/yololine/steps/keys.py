@@ -7,14 +7,14 @@ import json
 from typing import Any
 
 REVISIONS: dict[str, int] = {
-    "clean_dataset": 1,
-    "split_dataset": 1,
+    "clean_dataset": 2,
+    "split_dataset": 2,
     "augment_dataset": 1,
     "prepare_weights": 1,
     "build_test_set": 1,
     "train_detector": 1,
     "export_detector": 1,
-    "evaluate_detector": 1,
+    "evaluate_detector": 2,
     "decide_promotion": 1,
     "register_model": 1,
 }

@@ -20,9 +20,11 @@ from yololine.detector.manifests import ExportedManifest, TrainedManifest, Weigh
 from yololine.detector.release import ultralytics_release
 from yololine.errors import DatasetError
 from yololine.steps.data import fetch_shards, split_assignments
-from yololine.steps.perform import Made, Result, perform, read_manifest, running
+from yololine.steps.parameters import check_limits, check_resources, check_start_weights
+from yololine.steps.perform import Made, perform, read_manifest, running
 from yololine.steps.sinks import MetricSink
 from yololine.storage import fetch_files, open_object
+from yololine.telemetry.results import Result
 
 PACKAGES = ("ultralytics", "torch", "torchvision", "numpy", "opencv-python-headless")
 CLASSES_OF_COCO = 80
@@ -66,14 +68,17 @@ def prepare_weights(
         packages=PACKAGES,
     ) as step:
         check_architecture(architecture)
+        # Without it the file would count for nothing, and the weights be random.
+        check_start_weights(weights_uri, weights_sha256)
 
         def make(scratch: Path) -> Made:
             from yololine.detector import weights as start_weights
 
             files: dict[str, Path] = {}
             if weights_uri:
-                given = scratch / "given.pt"
                 store, name = open_object(weights_uri)
+                given = scratch / "given" / name  # errors call it by this name
+                given.parent.mkdir()
                 store.download(name, given)
                 tensors = scratch / "tensors.pt"
                 parameters = start_weights.from_file(
@@ -144,33 +149,37 @@ def train_detector(
         train_retry_wait_seconds: Pause before each of these starts.
         resources: Accelerator type and count, CPU and memory limit.
     """
-    given = read_manifest(split, SplitManifest)
-    extra = read_manifest(augmented, AugmentedManifest)
-    start = read_manifest(weights, WeightsManifest)
-    gpu_type, gpu_count, cpu, memory = (str(item) for item in resources)
+    # Counted and checked below, where a refusal has a record to be in.
+    named = dict(zip(("gpu_type", "gpu_count", "cpu", "memory"), map(str, resources), strict=False))
     with running(
         "train_detector",
         store_uri=store_uri,
         beside=trained,
-        inputs={"split": given.digest, "augmented": extra.digest, "weights": start.key},
-        upstream={
-            "split_dataset": given.key,
-            "augment_dataset": extra.key,
-            "prepare_weights": start.key,
-        },
         parameters={
             "epochs": int(epochs),
             "image_size": int(image_size),
             "batch_size": int(batch_size),
             "seed": int(seed),
             "train_options": train_options,
-            "gpu_type": gpu_type,
-            "gpu_count": gpu_count,
-            "cpu": cpu,
-            "memory": memory,
+            **named,
         },
         packages=PACKAGES,
     ) as step:
+        check_resources(resources)
+        check_limits(
+            train_retries=int(train_retries), train_retry_wait_seconds=train_retry_wait_seconds
+        )
+        given = read_manifest(split, SplitManifest)
+        extra = read_manifest(augmented, AugmentedManifest)
+        start = read_manifest(weights, WeightsManifest)
+        step.takes(
+            {"split": given.digest, "augmented": extra.digest, "weights": start.key},
+            upstream={
+                "split_dataset": given.key,
+                "augment_dataset": extra.key,
+                "prepare_weights": start.key,
+            },
+        )
         if extra.split_digest != given.digest:
             raise DatasetError(
                 f"augmented images of split {extra.split_digest[:12]}",
@@ -210,7 +219,7 @@ def train_detector(
                 data_yaml=data_yaml,
                 config=config,
                 start_state=start_state,
-                gpu_count=int(gpu_count or 0),
+                gpu_count=int(resources[1]),
                 weights_out=best,
                 retries=int(train_retries),
                 retry_wait_seconds=train_retry_wait_seconds,
@@ -268,17 +277,19 @@ def export_detector(
         model: KFP output for the model, ONNX.
         report: KFP output for the page.
     """
-    given = read_manifest(split, SplitManifest)
-    training = read_manifest(trained, TrainedManifest)
     with running(
         "export_detector",
         store_uri=store_uri,
         beside=exported,
-        inputs={"training": training.training_key, "split": given.digest},
-        upstream={"train_detector": training.training_key, "split_dataset": given.key},
-        parameters={"image_size": training.image_size},
         packages=(*PACKAGES, "onnx", "onnxruntime"),
     ) as step:
+        given = read_manifest(split, SplitManifest)
+        training = read_manifest(trained, TrainedManifest)
+        step.takes(
+            {"training": training.training_key, "split": given.digest},
+            upstream={"train_detector": training.training_key, "split_dataset": given.key},
+        )
+        step.update(parameters={"image_size": training.image_size})
 
         def make(scratch: Path) -> Made:
             from yololine.detector.export import export_onnx

@@ -6,7 +6,9 @@ results/<step>/<key>/manifest.json   what those files must hold, written last
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
+import io
 import json
 import logging
 import os
@@ -19,43 +21,32 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 import yololine
-from yololine.errors import DatasetError, NotFound, StoreError, Terminated, YololineError
+from yololine.errors import (
+    DatasetError,
+    NotFound,
+    StoreError,
+    StoreRefused,
+    Terminated,
+    YololineError,
+)
 from yololine.frozen import Frozen
 from yololine.reporting.pages import render_step_page
 from yololine.steps.keys import result_key
 from yololine.storage import FileRef, Store, open_store, publish_files
+from yololine.telemetry.heartbeat import beating
 from yololine.telemetry.journal import RUN_ID_VARIABLE, read_record, write_record
 from yololine.telemetry.orphans import end_with_run
 from yololine.telemetry.records import EpochProgress, ErrorRecord, StepRecord, StepState, now
+from yololine.telemetry.results import Result, read_result, result_folder
+from yololine.telemetry.runs import BEAT_SECONDS, EXIT_HANDLER
 
 LOG = logging.getLogger("yololine")
-
-
-class Result(Frozen):
-    """A published result of a step, as its manifest.json holds it."""
-
-    step: str
-    key: str
-    digest: str = ""
-    manifest: dict[str, Any]
-    """What the step hands on."""
-    facts: dict[str, Any] = Field(default_factory=dict)
-    files: dict[str, FileRef] = Field(default_factory=dict)
-    exhibits: dict[str, FileRef] = Field(default_factory=dict)
-    inputs: dict[str, str] = Field(default_factory=dict)
-    upstream: dict[str, str] = Field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    made_in_run: str
-    made_at: datetime
-    made_seconds: float
-    versions: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -81,8 +72,6 @@ class Step:
         store: Store,
         run_id: str,
         *,
-        inputs: dict[str, str],
-        upstream: dict[str, str],
         parameters: dict[str, Any],
         packages: tuple[str, ...],
     ) -> None:
@@ -96,19 +85,25 @@ class Step:
             run_id=run_id,
             state=StepState.RUNNING,
             attempt=earlier.attempt + 1 if earlier else 1,
+            earlier=(*earlier.earlier, earlier.as_attempt()) if earlier else (),
             started_at=now(),
-            inputs=inputs,
-            upstream=upstream,
             parameters=parameters,
             versions=_versions(packages),
         )
+
+    def takes(self, inputs: dict[str, str], *, upstream: dict[str, str]) -> None:
+        """Say what goes in: digests by name, and the steps that made it with their results' keys.
+
+        Once the step is running, so that a manifest it cannot read is its own failure.
+        """
+        self.update(inputs=inputs, upstream=upstream)
 
     def update(self, **changes: Any) -> None:
         """Change the record and write it; a last state brings its moment with it."""
         if changes.get("state", StepState.RUNNING) is not StepState.RUNNING:
             changes.setdefault("finished_at", now())
         with self._lock:
-            self.record = self.record.model_copy(update=changes)
+            self.record = self.record.model_copy(update={**changes, "seen_at": now()})
             write_record(self.store, self.record)
 
     def note(self, sentence: str) -> None:
@@ -138,8 +133,6 @@ def running(
     *,
     store_uri: str,
     beside: str,
-    inputs: dict[str, str] | None = None,
-    upstream: dict[str, str] | None = None,
     parameters: dict[str, Any] | None = None,
     packages: tuple[str, ...] = (),
 ) -> Iterator[Step]:
@@ -150,8 +143,6 @@ def running(
         store_uri: The run's store.
         beside: Path of one of the step's KFP outputs; it holds the run's id where the environment
             does not.
-        inputs: Digests of what goes in.
-        upstream: Steps that made the inputs, and their results' keys.
         parameters: What the step was asked to do, for the report.
         packages: Distributions whose versions shape the result.
 
@@ -167,18 +158,27 @@ def running(
                 name,
                 open_store(store_uri),
                 run_id_of(beside),
-                inputs=inputs or {},
-                upstream=upstream or {},
                 parameters=parameters or {},
                 packages=packages,
             )
             step.update()
-            yield step
+            _renew_report(step)
+            with beating(step.update, seconds=BEAT_SECONDS):
+                yield step
             if step.record.state is StepState.RUNNING:
                 step.update(state=StepState.DONE)
+            _renew_report(step)
     except YololineError as error:
         refuse(name, error, step)
     except BaseException as error:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            # Of the store's own disk, the store has said so.
+            full = StoreRefused(
+                error.filename or tempfile.gettempdir(),
+                rule="the disk for temporary files is full",
+                remedy="free space there, or set TMPDIR to a folder on a larger disk",
+            )
+            refuse(name, full, step)
         if step and not isinstance(error, GeneratorExit):
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             with suppress(StoreError):
@@ -190,6 +190,7 @@ def running(
                         remedy="an error of yololine itself: read the step's log, and report it",
                     ),
                 )
+                _renew_report(step)
         raise
 
 
@@ -244,54 +245,23 @@ def find_result(store: Store, step: str, key: str) -> Result | None:
     return result if all(store.verified(ref) for ref in needed) else None
 
 
-def read_result(store: Store, step: str, key: str) -> Result | None:
-    """The manifest of a result, None where there is none; its files are not looked at."""
-    try:
-        return Result.model_validate_json(store.read_bytes(_folder(step, key) + "/manifest.json"))
-    except (NotFound, ValidationError):
-        return None
-
-
-def record_of_result(result: Result, run_id: str) -> StepRecord:
-    """The record that a step would have written in a run in which KFP's cache skipped it."""
-    return StepRecord(
-        step=result.step,
-        run_id=run_id,
-        state=StepState.REUSED,
-        started_at=result.made_at,
-        finished_at=result.made_at,
-        key=result.key,
-        digest=result.digest,
-        inputs=result.inputs,
-        upstream=result.upstream,
-        facts=result.facts,
-        exhibits={name: ref.path for name, ref in result.exhibits.items()},
-        notes=result.notes,
-        made_in_run=result.made_in_run,
-        made_seconds=result.made_seconds,
-        versions=result.versions,
-    )
-
-
 ManifestType = TypeVar("ManifestType", bound=Frozen)
 
 
 def read_manifest(path: str, kind: type[ManifestType]) -> ManifestType:
-    """Read what another step handed on, before there is a record to keep a refusal in.
+    """Read what another step handed on.
 
     Raises:
-        SystemExit: The file is no manifest of this kind; the words are in the log.
+        DatasetError: The file is no manifest of this kind.
     """
     try:
         return kind.model_validate_json(Path(path).read_bytes())
-    except (OSError, ValidationError):
-        log_to_stdout()
-        wrong = DatasetError(
+    except (OSError, ValidationError) as error:
+        raise DatasetError(
             path,
             rule=f"is no {kind.__name__} of this version of yololine",
             remedy="connect the output of the step that makes it",
-        )
-        refuse("input", wrong)
+        ) from error
 
 
 def write_text(path: str, text: str) -> None:
@@ -326,17 +296,22 @@ def run_id_of(beside: str) -> str:
     return uuid.group(1) if uuid else Path(beside).parents[1].name
 
 
-def _publish(step: Step, key: str, made: Made) -> Result:
-    folder = _folder(step.name, key)
-    exhibits: dict[str, FileRef] = {}
+def publish_exhibits(step: Step, exhibits: dict[str, bytes]) -> dict[str, FileRef]:
+    """Put pictures, JPEG by name, beside the step's result, whether or not that comes to be."""
+    folder = result_folder(step.name, step.record.key)
     with tempfile.TemporaryDirectory() as scratch:
         pictures: list[tuple[Path, str]] = []
-        for data in made.exhibits.values():
+        for data in exhibits.values():
             picture = Path(scratch, f"{len(pictures):03d}.jpg")
             picture.write_bytes(data)
             pictures.append((picture, f"{folder}/exhibits/{picture.name}"))
         refs = publish_files(step.store, pictures)
-        exhibits = dict(zip(made.exhibits, refs, strict=True))
+    return dict(zip(exhibits, refs, strict=True))
+
+
+def _publish(step: Step, key: str, made: Made) -> Result:
+    folder = result_folder(step.name, key)
+    exhibits = publish_exhibits(step, made.exhibits)
     refs = publish_files(
         step.store, [(path, f"{folder}/{name}") for name, path in made.files.items()]
     )
@@ -363,10 +338,6 @@ def _publish(step: Step, key: str, made: Made) -> Result:
     )
     step.store.write_bytes(f"{folder}/manifest.json", result.model_dump_json(indent=1).encode())
     return result
-
-
-def _folder(step: str, key: str) -> str:
-    return f"results/{step}/{key}"
 
 
 def _own_refs(manifest: dict[str, Any]) -> Iterator[FileRef]:
@@ -402,19 +373,38 @@ def _versions(packages: tuple[str, ...]) -> dict[str, str]:
 
 def log_to_stdout() -> None:
     """Send the log where KFP's UI and the run's log files read it, as plain lines."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # File names are in it, and a pod's locale may know no letter beyond ASCII.
+        sys.stdout.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
 
 
 def refuse(name: str, error: YololineError, step: Step | None = None) -> NoReturn:
     """Leave the error's words in record and log, and end without a traceback."""
+    recorded = False
     if step:
         with suppress(StoreError):
             step.update(
                 state=StepState.TERMINATED if isinstance(error, Terminated) else StepState.FAILED,
                 error=ErrorRecord(kind=error.kind, message=str(error), remedy=error.remedy),
             )
+            recorded = True
     LOG.error("error: %s: %s", name, error)
+    if step and recorded:
+        _renew_report(step)
     raise SystemExit(error.exit_code) from None
+
+
+def _renew_report(step: Step) -> None:
+    """Keep the run's report as true as the journal: KFP's Retry runs no exit handler again."""
+    if step.name == EXIT_HANDLER:
+        return
+    from yololine.steps.report import renew_report  # it reads what this module writes
+
+    try:
+        renew_report(step.store, step.record)
+    except Exception as error:  # noqa: BLE001, a page costs no step, and hides no step's error
+        LOG.warning("%s: the run report is as it was: %s", step.name, error)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from yololine.documents import MAX_BYTES
 from yololine.errors import DatasetError, StoreError
 from yololine.storage import open_object
 
@@ -36,10 +37,19 @@ def read_policy(name: str) -> bytes:
         return (files("yololine.dataset") / "policies" / f"{name}.yaml").read_bytes()
     try:
         store, file = open_object(name)
-        return store.read_bytes(file)
+        size_bytes = store.size_bytes(file) if file else None
+        if size_bytes is not None and size_bytes <= MAX_BYTES:
+            return store.read_bytes(file)
     except StoreError as error:
         raise DatasetError(
             f"augmentation policy {name}",
             rule=f"cannot be read: {error.rule}",
             remedy=error.remedy,
         ) from error
+    raise DatasetError(
+        f"augmentation policy {name}",
+        rule="is not there, or is no file"
+        if size_bytes is None
+        else f"has {size_bytes} bytes, and a policy at most {MAX_BYTES}",
+        remedy=f"use {', '.join(builtin_policies())}, or the path or URI of a YAML file",
+    )
