@@ -13,10 +13,10 @@ DEMO_PARAMETERS ?= examples/demo.yaml
 UV_PIN = $$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements/dev.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix compile servers
+.PHONY: help setup demo test check fix compile docs servers images test-images
 
 help: ## List the targets.
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(READY) ## Make .venv: every extra and tool, from the lock.
 
@@ -41,6 +41,7 @@ $(DEMO)/source: | $(READY)
 	mv $@.partial $@
 
 test: $(READY) ## Run the tests, against real servers where Go can build them.
+	@$(BIN)/python scripts/packages.py || test "$(CI)" != true
 	@$(BIN)/python scripts/servers.py || test "$(CI)" != true
 	$(BIN)/python -m pytest $(TESTS)
 
@@ -51,19 +52,39 @@ check: $(READY) ## Say what is wrong: style, types, imports, and everything gene
 	$(BIN)/lint-imports
 	$(BIN)/python -m pipelines.compile --check
 	$(BIN)/python -m components.catalogue --check
+	$(BIN)/python -m scripts.parameters --check
 	$(BIN)/python scripts/check_manifests.py
 	$(BIN)/python scripts/check_containers.py
 	$(BIN)/python scripts/locks.py
+	@$(MAKE) --no-print-directory docs
 
 fix: $(READY) ## Repair what a program can repair.
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/python -m pipelines.compile
 	$(BIN)/python -m components.catalogue
+	$(BIN)/python -m scripts.parameters
 	$(BIN)/python scripts/locks.py --fix
 
-compile: $(READY) ## Compile the pipelines into pipelines/compiled.
+compile: $(READY) ## Compile the pipelines and the components.
 	$(BIN)/python -m pipelines.compile
+
+docs: $(READY) ## Build the pages of docs/ as a site, in build/docs.
+	$(BIN)/sphinx-build --quiet --nitpicky --fail-on-warning --keep-going \
+		--doctree-dir build/doctrees docs build/docs
 
 servers: $(READY) ## Build the servers the tests talk to, once, into a cache.
 	$(BIN)/python scripts/servers.py
+
+# REGISTRY, TAG, IMAGES (of data, train, platform), BASE_IMAGE and BUILDER (docker, podman, buildah)
+# have defaults; JSON names a file for what the tables say, SOURCE is for the images' label.
+images: $(READY) ## Build the container images: make images REGISTRY=... TAG=... IMAGES="data train"
+	$(BIN)/python -m scripts.images $(strip $(IMAGES) $(if $(REGISTRY),--registry "$(REGISTRY)") \
+		$(if $(TAG),--tag "$(TAG)") $(if $(BASE_IMAGE),--base-image "$(BASE_IMAGE)") \
+		$(if $(BUILDER),--builder "$(BUILDER)") $(if $(SOURCE),--source "$(SOURCE)") \
+		$(if $(JSON),--json "$(JSON)"))
+
+test-images: $(READY) ## Build every image and run the whole line in them: gigabytes, minutes.
+	@$(BIN)/python scripts/packages.py || test "$(CI)" != true
+	@$(BIN)/python scripts/servers.py || test "$(CI)" != true
+	YOLOLINE_TEST_TRAIN_IMAGE=1 $(BIN)/python -m pytest tests/containers

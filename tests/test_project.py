@@ -14,9 +14,12 @@ from pathlib import Path
 import pytest
 
 from scripts import check_containers, check_manifests, locks
+from yololine import __version__
+from yololine.telemetry.records import STEPS
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPILED = {path.name for path in (ROOT / "pipelines" / "compiled").glob("*.yaml")}
+COMPONENTS = {path.name for path in (ROOT / "components" / "compiled").glob("*.yaml")}
 LOCKS = [lock.target for lock in locks.locks()]
 
 
@@ -48,23 +51,64 @@ def test_imports_point_one_way() -> None:
     run(Path(sys.executable).with_name("lint-imports"))
 
 
-def test_wheel_carries_types_and_compiled_pipelines(wheel: Path) -> None:
+def test_wheel_carries_types_pipelines_and_components(wheel: Path) -> None:
     found = names(wheel)
-    assert COMPILED
     assert "yololine/py.typed" in found
-    assert {f"yololine/compiled/{name}" for name in COMPILED} <= found
+    compiled = {name for name in found if name.startswith("yololine/compiled/")}
+    assert compiled == {f"yololine/compiled/{name}" for name in COMPILED} | {
+        f"yololine/compiled/components/{name}" for name in COMPONENTS
+    }
+    assert "training.yaml" in COMPILED
+    assert len(COMPONENTS) == len(STEPS)
     assert {name.split("/")[0] for name in found} == {"yololine", "yololine-0.1.0.dist-info"}
 
 
-def test_unpacked_wheel_finds_its_own_pipelines(wheel: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path)
-    code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import yololine; "
-        "print(yololine.pipeline_package('training'))"
-    )
-    found = run(sys.executable, "-c", code, cwd=tmp_path).strip()
-    assert Path(found) == tmp_path / "yololine" / "compiled" / "training.yaml"
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's own folder of packages; the rest it finds in this environment."""
+    site = tmp_path_factory.mktemp("installed") / "site"
+    uv = Path(sys.executable).with_name("uv")
+    options = ("--quiet", "--offline", "--no-deps", "--python", sys.executable, "--target", site)
+    run(uv, "pip", "install", *options, wheel)
+    return site
+
+
+def in_wheel(installed: Path, *command: str | Path, cwd: Path) -> str:
+    """Run a command that finds the wheel before the checkout."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(installed))
+        return run(*command, cwd=cwd)
+
+
+def test_installed_wheel_gives_pipelines_and_components(installed: Path, tmp_path: Path) -> None:
+    program = """
+import yololine
+from yololine.pod import on_cluster
+print(yololine.__file__)
+print(yololine.pipeline_package("training"))
+print(yololine.component_package("clean_dataset"))
+print(yololine.component("clean_dataset").name)
+"""
+    told = in_wheel(installed, sys.executable, "-c", program, cwd=tmp_path)
+    package = installed / "yololine"
+    assert told.splitlines() == [
+        str(package / "__init__.py"),
+        str(package / "compiled" / "training.yaml"),
+        str(package / "compiled" / "components" / "clean_dataset.yaml"),
+        "clean-dataset",
+    ]
+
+
+def test_installed_wheels_command_compiles(installed: Path, tmp_path: Path) -> None:
+    command = installed / "bin" / "yololine"
+    for name, images in (("training", "data train"), ("train_detector", "train")):
+        told = in_wheel(
+            installed, command, "compile", name, "--registry", "registry.example.com", cwd=tmp_path
+        )
+        wanted = [f"registry.example.com/{image}:{__version__}" for image in images.split()]
+        assert told == f"{name}.yaml: {', '.join(wanted)}\n"
+        assert all(image in (tmp_path / f"{name}.yaml").read_text() for image in wanted)
+    assert "training" in in_wheel(installed, command, "run", "--help", cwd=tmp_path)
 
 
 def test_sdist_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
@@ -90,7 +134,10 @@ def test_importing_yololine_loads_nothing_heavy() -> None:
 
 def test_make_alone_lists_the_targets() -> None:
     listed = {line.split()[0] for line in run("make", "--no-print-directory").splitlines()}
-    assert listed == {"help", "setup", "demo", "test", "check", "fix", "compile", "servers"}
+    assert listed == {
+        *("help", "setup", "demo", "test", "check", "fix", "compile", "docs", "servers"),
+        *("images", "test-images"),
+    }
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: str(path.relative_to(ROOT)))
