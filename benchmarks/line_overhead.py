@@ -3,7 +3,8 @@
 In one run, on the same made-up data, settings and machine:
 
 - the line: `yololine run training` on a fresh store, everything included, from cleaning to the
-  registered version and the report;
+  registered version and the report; and of it, by the run's journal, the steps train_detector and
+  evaluate_detector alone, which do what is done by hand;
 - by hand: `yolo detect train`, then `yolo detect val` on the test split, on the very images that
   the line trained on, already split, augmented and laid out (which is not counted);
 - the line again: the same command, which finds every result.
@@ -19,12 +20,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from yololine.dataset.manifest import AugmentedManifest, SplitManifest
 from yololine.dataset.materialise import materialise_yolo
 from yololine.dataset.splitting import read_table
 from yololine.sample import generate_sample
 
+LIKE_BY_HAND = ("train_detector", "evaluate_detector")
 OPTIONS = {"optimizer": "AdamW", "lr0": 0.002, "nbs": 8, "mosaic": 0, "close_mosaic": 0}
 
 
@@ -38,21 +41,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "source")
         generate_sample(source, images=wanted.images)
-        ratios, again = [], []
+        ratios, alone, again = [], [], []
         for number in range(wanted.rounds):
             store = Path(folder, f"store-{number}")
             line = _line(source, store, wanted)
             data = _laid_out(store, Path(folder, f"by-hand-{number}"))
             hand = _by_hand(data, Path(folder, f"runs-{number}"), wanted)
             repeated = _line(source, store, wanted)
+            steps = sum(_step_seconds(store, step) for step in LIKE_BY_HAND)
             ratios.append(line / hand)
+            alone.append(steps / hand)
             again.append(repeated)
             print(
-                f"round {number + 1}: line {line:.1f} s, by hand {hand:.1f} s, "
-                f"ratio {line / hand:.2f}; line again {repeated:.1f} s",
+                f"round {number + 1}: line {line:.1f} s, of it training and scoring {steps:.1f} s, "
+                f"by hand {hand:.1f} s, ratios {line / hand:.2f} and {steps / hand:.2f}; "
+                f"line again {repeated:.1f} s",
                 flush=True,
             )
-        print(f"median: ratio {_median(ratios):.2f}, line again {_median(again):.1f} s")
+        for name, values in (("all included", ratios), ("the two steps alone", alone)):
+            print(f"{name}: {_median(values):.2f} ({min(values):.2f} to {max(values):.2f})")
+        print(f"line again: {_median(again):.1f} s")
 
 
 def _line(source: Path, store: Path, wanted: argparse.Namespace) -> float:
@@ -78,8 +86,18 @@ def _laid_out(store: Path, folder: Path) -> Path:
 
 
 def _manifest(store: Path, step: str) -> object:
+    return _result(store, step)["manifest"]
+
+
+def _step_seconds(store: Path, step: str) -> float:
+    """From the step's first line to its result in the store."""
+    return float(_result(store, step)["made_seconds"])
+
+
+def _result(store: Path, step: str) -> dict[str, Any]:
     (file,) = (store / "results" / step).glob("*/manifest.json")
-    return json.loads(file.read_bytes())["manifest"]
+    result: dict[str, Any] = json.loads(file.read_bytes())
+    return result
 
 
 def _by_hand(data: Path, runs: Path, wanted: argparse.Namespace) -> float:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import MinioServer
 from tests.e2e.line import MADE, REUSED, Line, run_line
+from yololine.registry.versions import read_version
+from yololine.storage import open_store
 
 pytestmark = pytest.mark.e2e
+
+FULL = os.environ.get("YOLOLINE_FULL") == "true"
+"""Whether MinIO and folder are compared by the long training, too: three minutes more."""
+QUICK = {"image_size": 96, "epochs": 1, "min_map50": 0.0}
 
 PARTS = (
     "Steps",
@@ -78,3 +87,50 @@ def test_the_same_run_again_trains_nothing(line: Line, parameters: dict[str, Any
     assert again.states("train_detector", "export_detector", "register_model") == REUSED
     assert again.version == line.version
     assert again.records["clean_dataset"].digest == line.records["clean_dataset"].digest
+
+
+@pytest.fixture(scope="module")
+def compared(parameters: dict[str, Any], request: pytest.FixtureRequest) -> Line:
+    """The run on a folder that the one on MinIO is held against."""
+    if FULL:
+        full: Line = request.getfixturevalue("line")
+        return full
+    return run_line(**parameters | QUICK)
+
+
+@pytest.mark.server
+def test_minio_gives_what_a_folder_gives(
+    compared: Line,
+    parameters: dict[str, Any],
+    minio_server: MinioServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """The same digests, the same version, the same metrics: only the place differs."""
+    assert compared.exit_code == 0, compared.output
+    bucket = minio_server.make_bucket()
+    source = Path(parameters["source_uri"])
+    for path in source.rglob("*"):
+        if path.is_file():
+            name = f"raw/{path.relative_to(source).as_posix()}"
+            minio_server.client.fput_object(
+                bucket_name=bucket, object_name=name, file_path=str(path)
+            )
+    for name, value in minio_server.environ.items():
+        monkeypatch.setenv(name, value)
+    uris = {"source_uri": f"s3://{bucket}/raw", "store_uri": f"s3://{bucket}/line"}
+    there = run_line(cwd=tmp_path, **parameters | ({} if FULL else QUICK) | uris)
+    assert there.exit_code == 0, there.output
+    assert there.states() == MADE
+    assert {step: (record.digest, record.key) for step, record in there.records.items()} == {
+        step: (record.digest, record.key) for step, record in compared.records.items()
+    }
+    assert there.version == compared.version
+    assert _metrics(there) == _metrics(compared)
+
+
+def _metrics(line: Line) -> Any:
+    store = open_store(line.store_uri)
+    version = read_version(store, "blood-cells", line.version)
+    assert version
+    return json.loads(store.read_bytes(f"{version.folder}/metrics.json"))

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.conftest import MinioServer
@@ -157,13 +158,12 @@ def test_killed_in_training_goes_on_from_the_last_epoch(small: dict[str, Any]) -
         for run_id in set(run_ids(small["store_uri"])) - before:
             record = read_run(store, run_id).get("train_detector")
             finished = record.progress.epoch if record and record.progress else 0
+    started = psutil.Process(line.pid).children(recursive=True)
+    assert len(started) > 2  # kfp, the step, its trainer
     line.send_signal(signal.SIGKILL)
     line.wait()
-    for _ in range(100):
-        if not _trainers():
-            break
-        time.sleep(0.1)
-    assert not _trainers()
+    _, alive = psutil.wait_procs(started, timeout=10)
+    assert not alive
 
     resumed = run_line(**parameters)
     assert resumed.exit_code == 0, resumed.output
@@ -171,18 +171,6 @@ def test_killed_in_training_goes_on_from_the_last_epoch(small: dict[str, Any]) -
     assert 3 <= training.facts["resumed_from_epoch"] < 12
     assert [e["epoch"] for e in training.facts["curves"]] == list(range(1, 13))
     assert any("Went on after epoch" in note for note in training.notes)
-
-
-def _trainers() -> list[str]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if "yololine.detector.worker" in words:
-            found.append(words)
-    return found
 
 
 def test_a_damaged_result_is_made_again(small: dict[str, Any], first: Line) -> None:
