@@ -36,6 +36,7 @@ class Builder:
         *,
         tag: str,
         arguments: Mapping[str, str],
+        labels: Mapping[str, str],
         secrets: Mapping[str, Path],
     ) -> None:
         """Build an image, its progress on this program's own output.
@@ -45,6 +46,7 @@ class Builder:
             context: The folder that COPY reads.
             tag: The image's reference.
             arguments: Values of the Containerfile's ARGs.
+            labels: Labels beside those of the Containerfile.
             secrets: Files that its RUNs may mount, by id; they are in no layer.
 
         Raises:
@@ -56,6 +58,7 @@ class Builder:
             command += ["--network=host", "--layers"]
         command += [f"--file={containerfile}", f"--tag={tag}"]
         command += [f"--build-arg={name}={value}" for name, value in arguments.items()]
+        command += [f"--label={name}={value}" for name, value in labels.items()]
         command += [f"--secret=id={name},src={path}" for name, path in secrets.items()]
         # Secrets are BuildKit's; a docker before version 23 uses it only when told to.
         environ = {**os.environ, "DOCKER_BUILDKIT": "1"}

@@ -92,11 +92,12 @@ def build(
     """
     files = {name: ROOT / "containers" / name / "Containerfile" for name in made}
     base = base_image(builder, asked=base, default=default_base(next(iter(files.values()))))
-    arguments = {
-        "BASE_IMAGE": base,
-        "VERSION": __version__,
-        "REVISION": revision(),
-        "SOURCE": source,
+    # Not by the Containerfile's own LABEL with arguments: Podman's layer cache does not look at
+    # their values, and an image would name the commit of an earlier one.
+    labels = {
+        "org.opencontainers.image.version": __version__,
+        "org.opencontainers.image.revision": revision(),
+        "org.opencontainers.image.source": source,
     }
     built = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -104,7 +105,14 @@ def build(
         for name, file in files.items():
             tag = made[name]
             print(f"images: {builder.program} builds {tag} on {base}", flush=True)
-            builder.build(file, ROOT, tag=tag, arguments=arguments, secrets=secrets)
+            builder.build(
+                file,
+                ROOT,
+                tag=tag,
+                arguments={"BASE_IMAGE": base},
+                labels=labels,
+                secrets=secrets,
+            )
             built.append({"image": tag, **json.loads(builder.python(tag, _LOOK_INSIDE))})
     return built
 

@@ -140,6 +140,7 @@ def test_each_builder_builds_and_looks_inside(
         context,
         tag=tag,
         arguments={"BASE_IMAGE": images.base, "ANSWER": tmp_path.name},
+        labels={},
         secrets={"site.sh": secret},
     )
     assert builder.has(tag)
