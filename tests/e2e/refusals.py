@@ -8,10 +8,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +223,39 @@ def check_whole(store: Path, *, failed: str) -> None:
     assert not [path for path in store.rglob("*") if path.name.endswith(".part")]
 
 
+def together(cases: Sequence[Case], *, made: Iterable[str] = ()) -> dict[str, Case]:
+    """Few commands for many mistakes: each has as many as concern different parameters.
+
+    For a step that names all faults at once. `made` are the parameters that the rows set whose
+    parameters are a function's to say.
+
+    Returns:
+        Name of a case -> the command that makes its mistake among others.
+    """
+    batches: list[tuple[set[str], list[Case]]] = []
+    for case in cases:
+        names = set(case.given) if isinstance(case.given, Mapping) else set(made)
+        for taken, batch in batches:
+            if taken.isdisjoint(names):
+                taken |= names
+                batch.append(case)
+                break
+        else:
+            batches.append((names, [case]))
+    return {case.name: _at_once(batch) for _, batch in batches for case in batch}
+
+
+def _at_once(batch: Sequence[Case]) -> Case:
+    def given(place: Place) -> Given:
+        each = (case.given(place) if callable(case.given) else case.given for case in batch)
+        return {name: value for one in each for name, value in one.items()}
+
+    words = tuple(words for case in batch for words in case.words)
+    return replace(
+        batch[0], name=" and ".join(case.name for case in batch), given=given, words=words
+    )
+
+
 class Refusals:
     """The answers to the cases of a test, asked for side by side: each takes seconds."""
 
@@ -231,22 +264,38 @@ class Refusals:
         request: pytest.FixtureRequest,
         factory: pytest.TempPathFactory,
         *,
+        commands: Mapping[str, Case] = {},
         results: Path | None = None,
     ) -> None:
-        """Ask for all that pytest has selected; `results` lie in the stores beforehand."""
+        """Ask for all that pytest has selected.
+
+        Args:
+            request: Of the fixture.
+            factory: For each command's folder.
+            commands: Of `together`; a case that is not among them is a command of its own.
+            results: Lie in the stores beforehand.
+        """
         self._pool = ThreadPoolExecutor(SIDE_BY_SIDE)
+        self._commands = commands
         self._answers: dict[str, Future[Refusal]] = {}
         for item in request.session.items:
             case = getattr(getattr(item, "callspec", None), "params", {}).get("case")
-            if isinstance(case, Case) and Path(item.path) == Path(request.path):
+            if not isinstance(case, Case) or Path(item.path) != Path(request.path):
+                continue
+            command = self.command(case)
+            if command.name not in self._answers:
                 folder = factory.mktemp("case")
                 if results:
                     shutil.copytree(results, folder / "store" / "results")
-                self._answers[case.name] = self._pool.submit(run_case, case, folder)
+                self._answers[command.name] = self._pool.submit(run_case, command, folder)
+
+    def command(self, case: Case) -> Case:
+        """The case as it is run."""
+        return self._commands.get(case.name, case)
 
     def to(self, case: Case) -> Refusal:
         """The answer, once it is there."""
-        return self._answers[case.name].result()
+        return self._answers[self.command(case).name].result()
 
     def close(self) -> None:
         """Wait for what is under way."""

@@ -1,7 +1,8 @@
 """Every mistake in parameters, weights and policies, made with the real command.
 
-Each row is one command. What has to be true of every answer is in `refusals.check`; sources are in
-`test_bad_sources`, stores in `test_bad_stores`.
+Each row is one mistake. Preflight names all faults at once, so that mistakes in different
+parameters share a command. What has to be true of every answer is in `refusals.check`. Sources are
+in `test_bad_sources` and `test_odd_files`, stores in `test_bad_stores`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 
 from tests.detector.tiny import save_model, untrained
 from tests.e2e.faulty import picture
-from tests.e2e.refusals import Case, Place, Refusals, check
+from tests.e2e.refusals import Case, Place, Refusals, check, together
 from yololine.storage import sha256_file
 
 pytestmark = pytest.mark.e2e
@@ -140,6 +141,11 @@ BEFORE_THE_RUN: list[Case] = [
         "a mapping deeper than any",
         {"train_options": f'{{"a": {"[" * 99}{"]" * 99}}}'},
         ('--train-options {"a": [[[', "this is a mapping of more than KFP can carry", CARRIED[1]),
+    ),
+    Case(
+        "nothing for an option",
+        {"train_options": '{"lr0": null}'},
+        ('--train-options {"lr0": null}', "more than KFP can carry", CARRIED[1]),
     ),
     Case(
         "a number no float holds",
@@ -357,7 +363,7 @@ BY_PREFLIGHT = [
     ),
     Case(
         "a batch that cannot be dealt out",
-        {"gpu_count": "3"},
+        {"gpu_count": "3", "batch_size": 4},
         ("batch_size=4", "cannot be dealt out evenly", "a multiple of 3"),
     ),
     Case(
@@ -422,19 +428,24 @@ BY_PREFLIGHT = [
     ),
     Case(
         "a rule for a class that is not there",
-        {"promotion_rules": '{"per_class.scratchs.ap50": 0.5}'},
+        # Looked at only where the source and the other rules are as they should be.
+        {
+            "promotion_rules": '{"per_class.scratchs.ap50": 0.5}',
+            "min_map50": 0.5,
+            "source_format": "auto",
+        },
         (
             "promotion_rules['per_class.scratchs.ap50']=0.5",
             "names a class that the model does not have",
             "did you mean 'scratch'",
         ),
     ),
-    Case(
-        "all at once",
-        {"epochs": 0, "image_size": 100, "model_name": "A", "source_uri": "nowhere"},
-        ("4 faults", "epochs=0", "use 96 or 128", "model_name='A'", "nowhere: is not there"),
-    ),
 ]
+ALL_AT_ONCE = Case(
+    "all at once",
+    {"epochs": 0, "image_size": 100, "model_name": "A", "source_uri": "nowhere"},
+    ("4 faults", "epochs=0", "use 96 or 128", "model_name='A'", "nowhere: is not there"),
+)
 
 
 def _policy(text: str | bytes) -> Any:
@@ -554,12 +565,12 @@ NO_DETECTOR = ("best.pt", "is not a readable detector", "export it again with ul
 WEIGHTS_BY_PREFLIGHT = [
     Case(
         "weights without a sha256",
-        {"weights_uri": "best.pt"},
+        {"weights_uri": "best.pt", "weights_sha256": ""},
         ("weights_sha256=''", "is no sha256", "64 hex digits"),
     ),
     Case(
         "a sha256 without weights",
-        {"weights_sha256": "0" * 64},
+        {"weights_uri": "", "weights_sha256": "0" * 64},
         ("weights_sha256='000", "is given without weights_uri", "give both"),
     ),
     Case(
@@ -604,11 +615,15 @@ WEIGHTS = [
 ]
 
 
+IN_PREFLIGHT = [*BY_PREFLIGHT, *POLICIES, *WEIGHTS_BY_PREFLIGHT]
+TOGETHER = together(IN_PREFLIGHT, made=("augmentation_policy", "augmentation_copies"))
+
+
 @pytest.fixture(scope="module")
 def refusals(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Refusals]:
-    asked = Refusals(request, tmp_path_factory)
+    asked = Refusals(request, tmp_path_factory, commands=TOGETHER)
     yield asked
     asked.close()
 
@@ -626,11 +641,15 @@ def test_refused_before_a_run_begins(case: Case, refusals: Refusals) -> None:
     assert not (refusal.place.folder / "yololine-store").exists()
 
 
-@pytest.mark.parametrize("case", [*BY_PREFLIGHT, *POLICIES, *WEIGHTS_BY_PREFLIGHT], ids=_named)
+@pytest.mark.parametrize("case", [*IN_PREFLIGHT, ALL_AT_ONCE], ids=_named)
 def test_refused_by_preflight(case: Case, refusals: Refusals) -> None:
     refusal = refusals.to(case)
-    check(case, refusal)
+    check(refusals.command(case), refusal)
     assert set(refusal.records) == {"preflight", "report_run"}
+    error = refusal.records["preflight"].error
+    assert error
+    faults = [error.message] if case is ALL_AT_ONCE else error.message.splitlines()
+    assert any(all(words in fault for words in case.words) for fault in faults)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,11 @@ def _nothing(_: Path) -> None:
     """An empty folder."""
 
 
+def _copied_into_itself(folder: Path) -> None:
+    folder.joinpath(*["x"] * 250).mkdir(parents=True)
+    write(folder, good())
+
+
 def _no_folder(folder: Path) -> None:
     folder.rmdir()
 
@@ -146,8 +151,8 @@ LAYOUT = [
     Case(
         "labels that lie elsewhere",
         {},
-        ("truth/a.txt", "is no layout that is known", "lay the files out as YOLO"),
-        _only("photos/a.jpg", "truth/a.txt"),
+        ("truth [/red]/a.txt", "is no layout that is known", "lay the files out as YOLO"),
+        _only("photos/a.jpg", "truth [/red]/a.txt"),
     ),
     Case(
         "labels in two formats",
@@ -166,6 +171,12 @@ LAYOUT = [
         {},
         (r"labels\\a.txt'", "holds a backslash", "unpack with 7z"),
         {"a.jpg": picture(1), "a.txt": BOX, r"labels\a.txt": BOX},
+    ),
+    Case(
+        "a folder copied into itself",
+        {},
+        ("/source/x/x", "nests folders deeper than 200", "look for a folder that was copied"),
+        _copied_into_itself,
     ),
     Case(
         "a name that is not UTF-8",

@@ -22,7 +22,7 @@ from yololine.telemetry.orphans import RUN_LOCK_VARIABLE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.server]
 
-KILLS = int(os.environ.get("YOLOLINE_KILLS", "8"))
+KILLS = int(os.environ.get("YOLOLINE_KILLS", "5"))
 SEED = int(os.environ.get("YOLOLINE_KILL_SEED", "0"))
 MODEL = "steel-sheet"
 

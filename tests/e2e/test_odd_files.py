@@ -32,6 +32,7 @@ from tests.e2e.faulty import (
     write,
 )
 from tests.e2e.refusals import Case, Place, Refusal, check, check_whole, plain, run_case
+from yololine.dataset.places import STORE_FOLDERS
 from yololine.dataset.schema import Row, read_rows
 
 pytestmark = pytest.mark.e2e
@@ -389,7 +390,7 @@ def _source(files: Files, odds: list[Odd], *kind: str) -> Callable[[Path], None]
         write(root, whole)
         for path in root.rglob("a huge label.txt"):
             os.truncate(path, HUGE)
-        os.mkfifo(root / "a pipe.jpg")
+        os.mkfifo(root / "a [bold] pipe\x1b[2J.jpg")
         (root / "a link out.jpg").symlink_to("/etc/hostname")
         (root / "a circle").symlink_to("a circle")
         write(root, {"moving.gif": encoded(photo(1), "GIF"), "README": "", ".hidden/a.jpg": ""})
@@ -469,6 +470,8 @@ def test_a_run_on_odd_files_succeeds(yolo: Survived) -> None:
     assert "Traceback" not in run.output
     assert (run.changed_source, run.left_in_temporary) == ([], [])
     check_whole(run.place.store, failed="")
+    # What a source may not be, as a run would read there what it writes.
+    assert {path.name for path in run.place.store.iterdir()} == set(STORE_FOLDERS)
     assert not list(run.place.folder.rglob("mark"))
 
 
@@ -550,7 +553,7 @@ def test_wrong_labels_are_shown_by_reason_with_pictures(yolo: Survived) -> None:
         "Label files of more than one picture: 1, for instance labels/two.txt.",
         "1 link out of the source (a link out.jpg)",
         "1 link to nothing (a circle)",
-        "1 pipe (a pipe.jpg)",
+        r"1 pipe (a [bold] pipe\x1b[2J.jpg)",
         "Ignored, as neither picture nor label: ",
         "1 .gif",
         "Polygons that became the boxes around them: 1.",

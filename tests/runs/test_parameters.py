@@ -69,6 +69,8 @@ def test_an_option_is_read_in_its_parameters_type(
         (LIST, "{a: 1}", "a list is wanted, this is a mapping"),
         (STRUCT, "[1]", "a mapping is wanted, this is a list"),
         (STRUCT, "{1: a}", "a mapping is wanted, this is a mapping of more than KFP can carry"),
+        (STRUCT, '{"a": null}', "this is a mapping of more than KFP can carry"),
+        (LIST, "[~]", "this is a list of more than KFP can carry"),
         (STRUCT, '{"a": NaN}', "this is a mapping of more than KFP can carry"),
         (STRUCT, '{"a": 1e400}', "this is a mapping of more than KFP can carry"),
         (STRUCT, f'{{"a": 1{"0" * 400}}}', "this is a mapping of more than KFP can carry"),
@@ -222,14 +224,14 @@ def test_paths_are_made_to_mean_the_same_anywhere(
     monkeypatch.setenv("HOME", "/home/worker")
     (tmp_path / "policy.yaml").touch()
     assert with_absolute_paths(
-        {"source_uri": "raw", "store_uri": "~/store", "augmentation_policy": "policy.yaml"}
+        {"source_uri": " raw ", "store_uri": "~/store", "augmentation_policy": "policy.yaml"}
     ) == {
         "source_uri": f"{tmp_path}/raw",
         "store_uri": "/home/worker/store",
         "augmentation_policy": f"{tmp_path}/policy.yaml",
     }
     unchanged = {
-        "source_uri": "s3://bucket/raw",
+        "source_uri": " s3://bucket/raw",
         "store_uri": "file:///store",
         "augmentation_policy": "standard",
         "weights_uri": "",

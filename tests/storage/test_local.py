@@ -144,6 +144,16 @@ def test_a_name_that_is_not_utf8_is_said(tmp_path: Path) -> None:
         list(LocalStore(tmp_path).paths())
 
 
+def test_a_folder_copied_into_itself_is_said(tmp_path: Path) -> None:
+    """Before Python ends its own recursion."""
+    folder = tmp_path.joinpath(*["x"] * 250)
+    folder.mkdir(parents=True)
+    (folder / "a.jpg").touch()
+    with pytest.raises(StoreRefused, match="nests folders deeper than 200; look for a folder"):
+        list(LocalStore(tmp_path).paths())
+    assert list(LocalStore(tmp_path.joinpath(*["x"] * 50)).paths())
+
+
 def test_a_file_and_a_folder_of_one_name_are_said(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     store.write_bytes("a/b", b"")

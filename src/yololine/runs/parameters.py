@@ -118,7 +118,7 @@ def with_absolute_paths(arguments: Mapping[str, Any]) -> dict[str, Any]:
     given = dict(arguments)
     for name in _URIS:
         value = given.get(name)
-        if not isinstance(value, str) or not value or _SCHEME.match(value):
+        if not isinstance(value, str) or not (value := value.strip()) or _SCHEME.match(value):
             continue
         path = LocalStore(Path(value)).root
         # The others may be a name, of a policy that comes with yololine for instance.
@@ -259,9 +259,9 @@ def _check_texts(value: Any, where: str) -> None:
 
 
 def _is_json(value: Any, depth: int = 0) -> bool:
-    """Whether KFP can carry it: YAML also knows dates, sets and keys that are no text."""
+    """Whether KFP can carry it: not null, nor YAML's dates, sets and keys that are no text."""
     match value:
-        case None | bool() | str():
+        case bool() | str():
             return True
         case int() | float():
             return _fits(value)

@@ -22,7 +22,7 @@ from yololine.detector.config import config_faults
 from yololine.errors import Faults, UsageError, YololineError, without_secrets
 from yololine.evaluation.promotion import class_faults, rule_faults
 from yololine.registry.versions import check_model_name
-from yololine.steps.parameters import check_limits, check_start_weights, limit_faults
+from yololine.steps.parameters import check_start_weights, limit_faults
 from yololine.steps.perform import log_to_stdout, refuse, running, write_page
 from yololine.storage import Entry, open_object, open_store, sha256_bytes
 
@@ -159,11 +159,10 @@ def _check_parameters(checks: _Checks, p: dict[str, Any]) -> None:
         list(_fraction_faults(p)),
         f"val {float(p['val_fraction']):g}, test {float(p['test_fraction']):g}",
     )
-    with checks.check(
-        "augmentation", f"{p['augmentation_policy']}, {int(p['augmentation_copies'])} copies"
-    ):
-        check_limits(augmentation_copies=int(p["augmentation_copies"]))
+    copies = int(p["augmentation_copies"])
+    with checks.check("augmentation policy", p["augmentation_policy"]):
         _check_policy(p["augmentation_policy"])
+    checks.add("augmentation copies", limit_faults(augmentation_copies=copies), f"{copies}")
     limited = ("max_dropped_fraction", "train_retries", "train_retry_wait_seconds")
     checks.add("limits", limit_faults(**{name: p[name] for name in limited}))
     checks.add("pod", list(_pod_faults(p)), f"{p['gpu_count']} x {p['gpu_type']}")

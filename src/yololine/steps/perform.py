@@ -34,6 +34,7 @@ from yololine.errors import (
     StoreRefused,
     Terminated,
     YololineError,
+    legible,
 )
 from yololine.frozen import Frozen
 from yololine.reporting.pages import render_step_page
@@ -108,6 +109,7 @@ class Step:
 
     def note(self, sentence: str) -> None:
         """Keep a sentence that a person should read, in the record and in the log."""
+        sentence = legible(sentence)  # file names are in it
         LOG.info("%s: %s", self.name, sentence)
         self.update(notes=(*self.record.notes, sentence))
 

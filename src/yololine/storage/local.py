@@ -15,6 +15,8 @@ from yololine.errors import StoreRefused, UsageError
 from yololine.storage.base import CHUNK_BYTES, Entry, Store, is_hidden, is_utf8, safe_path
 from yololine.storage.disk import disk_in_words, no_such_file, replacing
 
+_MAX_DEPTH = 200
+
 
 class LocalStore(Store):
     """Objects are files below a folder; links that lead out of it are not followed."""
@@ -100,6 +102,12 @@ class LocalStore(Store):
 
     def _below(self, folder: Path, prefix: str) -> Iterator[str]:
         """Paths of the files below a folder, in order, holding one folder's names at a time."""
+        if prefix.count("/") > _MAX_DEPTH:
+            raise StoreRefused(
+                f"{self.root / prefix[:200]}...",
+                rule=f"nests folders deeper than {_MAX_DEPTH}",
+                remedy="look for a folder that was copied into itself",
+            )
         with disk_in_words(folder):
             try:
                 found = list(os.scandir(folder))
