@@ -82,12 +82,15 @@ def test_whatever_is_killed_the_same_version_comes_of_it(
     whole: Whole, parameters: dict[str, Any], minio_server: MinioServer, tmp_path: Path
 ) -> None:
     dice = random.Random(SEED)
-    kills, finished, moments = 0, 0, []
+    kills, kills_here, finished = 0, 0, 0
+    moments: list[float] = []
+    run_seconds = whole.seconds
     store_uri = f"s3://{minio_server.make_bucket()}/line"
     while kills < KILLS or not finished:
         # Past the last kill, one that nobody disturbs.
-        delay = dice.uniform(0, whole.seconds) if kills < KILLS else 600.0
+        delay = dice.uniform(0, run_seconds) if kills < KILLS else 600.0
         everything = dice.random() < 0.5
+        started = time.monotonic()
         line = subprocess.Popen(
             command(**parameters, store_uri=store_uri),
             stdout=subprocess.PIPE,
@@ -101,17 +104,22 @@ def test_whatever_is_killed_the_same_version_comes_of_it(
             moments.append(round(delay, 1))
             _kill(line, everything=everything)
             kills += 1
+            kills_here += 1
             finished = 0
-            if not everything:
-                # Steps may live for a moment yet: the next run comes while they are at it.
-                continue
+            # Otherwise steps may live for a moment yet: the next run comes while they are at it.
+            if everything:
+                assert not torn(open_store(store_uri)), f"after kills at {moments}"
         else:
             assert line.returncode == 0, f"after kills at {moments}: {said}"
             _assert_right(store_uri, whole)
+            assert not torn(open_store(store_uri)), f"after kills at {moments}"
             finished += 1
+            if not kills_here:
+                # The machine was busy with something else when the first run was timed.
+                run_seconds = min(run_seconds, time.monotonic() - started)
             if kills < KILLS:
+                kills_here = 0
                 store_uri = f"s3://{minio_server.make_bucket()}/line"
-        assert not torn(open_store(store_uri)), f"after kills at {moments}"
     assert not _strays(store_uri)
 
 
