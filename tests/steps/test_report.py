@@ -17,6 +17,7 @@ from yololine.storage import Store, open_store
 from yololine.telemetry.journal import (
     RUN_ID_VARIABLE,
     read_record,
+    read_run,
     write_record,
     write_run_record,
 )
@@ -66,7 +67,7 @@ def test_steps_that_kfps_cache_skipped_are_told_by_their_results(
     monkeypatch.setenv(RUN_ID_VARIABLE, "nightly")
     _make(store, tmp_path, "export_detector", {"train_detector": trained})
 
-    line = line_of(store, "nightly")
+    line = line_of(store, read_run(store, "nightly"))
     assert list(line) == ["clean_dataset", "split_dataset", "train_detector", "export_detector"]
     assert line["export_detector"].state is StepState.DONE
     for name in ("clean_dataset", "split_dataset", "train_detector"):

@@ -28,10 +28,10 @@ from yololine.runs.stopping import Screen, StopRequests, ask_to_stop, end_proces
 from yololine.runs.view import View
 from yololine.storage import Store, open_store
 from yololine.storage.local import LocalStore
-from yololine.telemetry.journal import RUN_ID_VARIABLE, write_run_record
+from yololine.telemetry.journal import RUN_ID_VARIABLE, report_path, write_run_record
 from yololine.telemetry.orphans import RUN_LOCK_VARIABLE, held_run_lock
 from yololine.telemetry.records import STEPS, StepState, now
-from yololine.telemetry.runs import RunRecord, RunState
+from yololine.telemetry.runs import EXIT_HANDLER, RunRecord, RunState
 
 GRACE_SECONDS = 30.0
 """How long a step may take to save what it has when it is told to stop: what a pod has, too."""
@@ -243,8 +243,8 @@ def _report(
     Of a run that did not succeed it is written here in any case: the exit handler may have come
     before the records of dead steps were ended.
     """
-    handler = journal.records.get("report_run")
-    path = f"runs/{run.run_id}/report.html"
+    handler = journal.records.get(EXIT_HANDLER)
+    path = report_path(run.run_id)
     try:
         written = handler and handler.state is StepState.DONE and store.exists(path)
         if written and state is RunState.SUCCEEDED:

@@ -23,10 +23,10 @@ from yololine.runs.killed import end_killed_runs
 from yololine.runs.view import RUN_LOOK, STEP_LOOK, duration
 from yololine.storage import Store
 from yololine.telemetry.endings import continuation_of, end_of, with_ends
-from yololine.telemetry.journal import read_run, read_run_record
+from yololine.telemetry.journal import read_run, read_run_record, report_path
 from yololine.telemetry.records import ErrorRecord, StepRecord, StepState, now
 from yololine.telemetry.results import line_of, read_result, record_of_result
-from yololine.telemetry.runs import RunState, state_of
+from yololine.telemetry.runs import RunState, model_name_of, state_of
 
 _PACKAGES = ("ultralytics", "torch", "onnxruntime", "yololine")
 _INDENT = 11
@@ -102,15 +102,14 @@ def _run(store: Store, run_id: str) -> ShownRun:
     own, run = read_run(store, run_id), read_run_record(store, run_id)
     state = state_of(own, run, at=now())
     at_fault, error = end_of(with_ends(own, state), state)
-    line = with_ends(line_of(store, run_id), state)
+    line = with_ends(line_of(store, own), state)
     go_on = continuation_of(run_id, run) if error else None
-    path = f"runs/{run_id}/report.html"
-    names = [record.parameters.get("model_name") for record in line.values()]
+    path = report_path(run_id)
     return ShownRun(
         run_id=run_id,
         state=state,
         store_uri=store.uri,
-        model_name=next((str(n) for n in names if n), run.model_name if run else ""),
+        model_name=model_name_of(line, run),
         started_at=min((r.started_at for r in own.values()), default=run and run.started_at),
         last_sign=max((r.last_sign for r in own.values()), default=run and run.finished_at),
         report=f"{store.uri}/{path}" if store.exists(path) else "",

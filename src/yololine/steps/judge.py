@@ -308,7 +308,7 @@ def _register(
                 },
             }
         )
-        records = line_of(step.store, step.run_id) | {"register_model": own}
+        records = line_of(step.store, read_run(step.store, step.run_id)) | {"register_model": own}
         files["report.html"].write_text(
             render_run_report(
                 run_id=step.run_id,

@@ -7,10 +7,9 @@ from typing import Any
 
 from yololine.errors import Faults, UsageError, YololineError
 
-MAX_COPIES = 20
 LIMITS: dict[str, tuple[float, str]] = {
     "max_dropped_fraction": (1, "give a fraction of 1, not %"),
-    "augmentation_copies": (MAX_COPIES, "use 1 or so"),
+    "augmentation_copies": (20, "use 1 or so"),
     "train_retries": (1000, "use 2 or so"),
     "train_retry_wait_seconds": (86_400, "use 300 or so; a day is the most"),
 }

@@ -7,10 +7,16 @@ from yololine.reporting.pages import render_run_report
 from yololine.steps.perform import LOG, read_exhibits, run_id_of, running, write_text
 from yololine.storage import Store, open_store
 from yololine.telemetry.endings import continuation_of, with_ends
-from yololine.telemetry.journal import read_run, read_run_record
+from yololine.telemetry.journal import read_run, read_run_record, report_path
 from yololine.telemetry.records import ErrorRecord, StepRecord, StepState, now
 from yololine.telemetry.results import line_of
-from yololine.telemetry.runs import EXIT_HANDLER, LAST_STEP, RunRecord, RunState, state_of
+from yololine.telemetry.runs import (
+    EXIT_HANDLER,
+    LAST_STEP,
+    RunState,
+    model_name_of,
+    state_of,
+)
 
 STATES = {
     "COMPLETE": RunState.SUCCEEDED,  # a backend's word
@@ -57,7 +63,7 @@ def report_run_from_journal(*, store_uri: str, run_id: str) -> str:
         run_id: The run.
     """
     store = open_store(store_uri)
-    return _keep(store, run_id, _page(store, run_id, _state(store, run_id)))
+    return _keep(store, run_id, _page(store, run_id))
 
 
 def renew_report(store: Store, record: StepRecord) -> None:
@@ -73,9 +79,8 @@ def renew_report(store: Store, record: StepRecord) -> None:
     ends = record.state in {StepState.FAILED, StepState.TERMINATED} or (
         record.step == LAST_STEP and record.state is not StepState.RUNNING
     )
-    if ends or store.exists(_path(record.run_id)):
-        state = _state(store, record.run_id)
-        _keep(store, record.run_id, _page(store, record.run_id, state))
+    if ends or store.exists(report_path(record.run_id)):
+        _keep(store, record.run_id, _page(store, record.run_id))
 
 
 def exhibits_of(store: Store, records: dict[str, StepRecord]) -> dict[str, bytes]:
@@ -86,16 +91,14 @@ def exhibits_of(store: Store, records: dict[str, StepRecord]) -> dict[str, bytes
     return pictures
 
 
-def _state(store: Store, run_id: str) -> RunState:
-    return state_of(read_run(store, run_id), read_run_record(store, run_id), at=now())
-
-
-def _page(store: Store, run_id: str, state: RunState) -> str:
-    records = with_ends(line_of(store, run_id), state)
-    run = read_run_record(store, run_id)
+def _page(store: Store, run_id: str, ended: RunState | None = None) -> str:
+    """The page of a run that stands as the caller knows, or else as the journal tells."""
+    own, run = read_run(store, run_id), read_run_record(store, run_id)
+    state = ended or state_of(own, run, at=now())
+    records = with_ends(line_of(store, own), state)
     return render_run_report(
         run_id=run_id,
-        model_name=_model_name(records, run),
+        model_name=model_name_of(records, run),
         state=state,
         error=None,
         records=records,
@@ -104,18 +107,10 @@ def _page(store: Store, run_id: str, state: RunState) -> str:
     )
 
 
-def _model_name(records: dict[str, StepRecord], run: RunRecord | None) -> str:
-    told = [record.parameters.get("model_name") for record in records.values()]
-    return next((str(name) for name in told if name), run.model_name if run else "")
-
-
 def _keep(store: Store, run_id: str, page: str) -> str:
-    store.write_bytes(_path(run_id), page.encode())
-    return f"{store.uri}/{_path(run_id)}"
-
-
-def _path(run_id: str) -> str:
-    return f"runs/{run_id}/report.html"
+    path = report_path(run_id)
+    store.write_bytes(path, page.encode())
+    return f"{store.uri}/{path}"
 
 
 def _unreachable(run_id: str, model_name: str, error: YololineError) -> str:

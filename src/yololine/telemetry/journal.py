@@ -63,6 +63,11 @@ def run_ids(store: Store) -> list[str]:
     return sorted({parts[1] for parts in paths if parts[2:3] == ["steps"]})
 
 
+def report_path(run_id: str) -> str:
+    """Where a run's report lies in the store."""
+    return f"runs/{run_id}/report.html"
+
+
 def _path(run_id: str, step: str) -> str:
     return f"runs/{run_id}/steps/{step}.json"
 

@@ -11,7 +11,6 @@ from pydantic import Field, ValidationError
 from yololine.errors import NotFound
 from yololine.frozen import Frozen
 from yololine.storage.base import FileRef, Store
-from yololine.telemetry.journal import read_run
 from yololine.telemetry.records import STEPS, StepRecord, StepState
 
 
@@ -70,12 +69,16 @@ def record_of_result(result: Result, run_id: str) -> StepRecord:
     )
 
 
-def line_of(store: Store, run_id: str) -> dict[str, StepRecord]:
-    """Every step's record of a run in the line's order, those that KFP's cache skipped included."""
-    records = read_run(store, run_id)
-    line = dict(records)
-    for record in records.values():
-        line |= behind(store, record, records) | records
+def line_of(store: Store, own: Mapping[str, StepRecord]) -> dict[str, StepRecord]:
+    """Every step's record of a run in the line's order, those that KFP's cache skipped included.
+
+    Args:
+        store: Holds the results.
+        own: What the run executed.
+    """
+    line = dict(own)
+    for record in own.values():
+        line |= behind(store, record, own) | dict(own)
     return {step: line[step] for step in STEPS if step in line}
 
 

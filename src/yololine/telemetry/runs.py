@@ -46,6 +46,12 @@ class RunRecord(Frozen):
     finished_at: datetime | None = None
 
 
+def model_name_of(records: Mapping[str, StepRecord], run: RunRecord | None) -> str:
+    """The model that a run trains: as its steps were told, else as its command was."""
+    told = (record.parameters.get("model_name") for record in records.values())
+    return next((str(name) for name in told if name), run.model_name if run else "")
+
+
 def state_of(records: Mapping[str, StepRecord], run: RunRecord | None, *, at: datetime) -> RunState:
     """How a run stands at a moment.
 
