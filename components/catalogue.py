@@ -1,12 +1,10 @@
 """Write docs/components.md from the components: `python -m components.catalogue [--check]`."""
 
-import argparse
 import inspect
 import json
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
@@ -15,8 +13,9 @@ from google.protobuf import json_format
 from kfp.dsl.base_component import BaseComponent
 
 from components import COMPONENTS, NEVER_CACHED, load
+from components.pages import DOCS, keep_current, row
 
-CATALOGUE = Path(__file__).parents[1] / "docs" / "components.md"
+CATALOGUE = DOCS / "components.md"
 TYPES = {
     "NUMBER_INTEGER": "integer",
     "NUMBER_DOUBLE": "number",
@@ -198,7 +197,7 @@ def _type(item: dict[str, Any]) -> str:
 def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
     if rows:
         for cells in (columns, ("---",) * len(columns), *rows):
-            yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+            yield row(*cells)
         yield ""
 
 
@@ -209,19 +208,7 @@ def _plain(value: Any) -> str:
 
 def main() -> int:
     """Write the catalogue, or with `--check` return 1 where it is not current."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare, change nothing")
-    check = parser.parse_args().check
-    text = catalogue()
-    if CATALOGUE.is_file() and CATALOGUE.read_text(encoding="utf-8") == text:
-        return 0
-    if check:
-        print("docs/components.md is not current: run make fix")
-        return 1
-    CATALOGUE.parent.mkdir(exist_ok=True)
-    CATALOGUE.write_text(text, encoding="utf-8")
-    print("docs/components.md written")
-    return 0
+    return keep_current(CATALOGUE, catalogue(), __doc__)
 
 
 if __name__ == "__main__":

@@ -6,20 +6,20 @@ are this file's; a parameter that is in no group is refused.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.pages import DOCS, keep_current, row
 from yololine import pipeline_package
 from yololine.detector.architectures import FAMILIES
 from yololine.detector.config import CHOSEN_BY_AUTO, OPTIMIZERS, OPTIONS, UNLIMITED, Option
 from yololine.evaluation.promotion import METRICS, OVERALL
 from yololine.runs.package import Parameter, ParameterType, read_package
 
-PAGE = Path(__file__).parents[1] / "docs" / "parameters.md"
+PAGE = DOCS / "parameters.md"
 TYPES = {
     ParameterType.INTEGER: "whole number",
     ParameterType.NUMBER: "number",
@@ -167,7 +167,7 @@ def page() -> str:
 def _section(group: Group, parameters: dict[str, Parameter]) -> str:
     rows = [
         # Two columns, because four are wider than a phone.
-        _row(
+        row(
             f"`{name}`<br>{TYPES[parameters[name].type]}, {_default(parameters[name])}",
             parameters[name].description,
         )
@@ -177,8 +177,8 @@ def _section(group: Group, parameters: dict[str, Parameter]) -> str:
         [
             f"## {group.title}\n",
             f"{group.words}\n",
-            _row("name, type and default", "meaning"),
-            _row("---", "---"),
+            row("name, type and default", "meaning"),
+            row("---", "---"),
             *rows,
             "",
         ]
@@ -198,13 +198,13 @@ def _default(parameter: Parameter) -> str:
 
 def _options() -> Iterator[str]:
     """One row for each range, because many options share one."""
-    yield _row("values", "options")
-    yield _row("---", "---")
+    yield row("values", "options")
+    yield row("---", "---")
     names: dict[str, list[str]] = {}
     for name, option in OPTIONS.items():
         names.setdefault(_values(option), []).append(name)
     for values, sharing in names.items():
-        yield _row(values, ", ".join(f"`{name}`" for name in sharing))
+        yield row(values, ", ".join(f"`{name}`" for name in sharing))
     yield ""
 
 
@@ -220,24 +220,9 @@ def _values(option: Option) -> str:
     return f"{kind}, {bounds}" + (", or a list of them" if list in option.types else "")
 
 
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
 def main() -> int:
     """Write the page, or with `--check` return 1 where it is not current."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare, change nothing")
-    check = parser.parse_args().check
-    text = page()
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
-        return 0
-    if check:
-        print("docs/parameters.md is not current: run make fix")
-        return 1
-    PAGE.write_text(text, encoding="utf-8")
-    print("docs/parameters.md written")
-    return 0
+    return keep_current(PAGE, page(), __doc__)
 
 
 if __name__ == "__main__":

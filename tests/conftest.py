@@ -79,6 +79,14 @@ class MinioServer:
         self.client.make_bucket(bucket_name=bucket)
         return bucket
 
+    def upload(self, folder: Path, bucket: str, prefix: str) -> str:
+        """Put a folder's files into a bucket below a prefix; return its URI."""
+        for path in folder.rglob("*"):
+            if path.is_file():
+                name = f"{prefix}/{path.relative_to(folder).as_posix()}"
+                self.client.fput_object(bucket_name=bucket, object_name=name, file_path=str(path))
+        return f"s3://{bucket}/{prefix}"
+
     def start(self) -> None:
         """Return once it serves."""
         command = [self._binary, "server", "--quiet", "--address", self.host]

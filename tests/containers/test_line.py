@@ -155,17 +155,10 @@ def test_line_on_minio_is_the_line_on_a_folder(
 ) -> None:
     """In pods of the host's network; credentials and endpoint as a cluster gives them."""
     bucket = minio_server.make_bucket()
-    for path in Path(source).rglob("*"):
-        if path.is_file():
-            minio_server.client.fput_object(
-                bucket_name=bucket,
-                object_name=f"raw/{path.relative_to(source).as_posix()}",
-                file_path=str(path),
-            )
     ran = run_line(
         images,
         tmp_path,
-        source_uri=f"s3://{bucket}/raw",
+        source_uri=minio_server.upload(Path(source), bucket, "raw"),
         store_uri=f"s3://{bucket}/line",
         network="host",
         volumes={},

@@ -109,16 +109,10 @@ def test_minio_gives_what_a_folder_gives(
     """The same digests, the same version, the same metrics: only the place differs."""
     assert compared.exit_code == 0, compared.output
     bucket = minio_server.make_bucket()
-    source = Path(parameters["source_uri"])
-    for path in source.rglob("*"):
-        if path.is_file():
-            name = f"raw/{path.relative_to(source).as_posix()}"
-            minio_server.client.fput_object(
-                bucket_name=bucket, object_name=name, file_path=str(path)
-            )
+    raw = minio_server.upload(Path(parameters["source_uri"]), bucket, "raw")
     for name, value in minio_server.environ.items():
         monkeypatch.setenv(name, value)
-    uris = {"source_uri": f"s3://{bucket}/raw", "store_uri": f"s3://{bucket}/line"}
+    uris = {"source_uri": raw, "store_uri": f"s3://{bucket}/line"}
     there = run_line(cwd=tmp_path, **parameters | ({} if FULL else QUICK) | uris)
     assert there.exit_code == 0, there.output
     assert there.states() == MADE

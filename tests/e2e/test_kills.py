@@ -40,15 +40,8 @@ def parameters(
     tmp_path_factory: pytest.TempPathFactory, minio_server: MinioServer
 ) -> dict[str, Any]:
     source = Path(source_of(tmp_path_factory.mktemp("kills") / "source"))
-    bucket = minio_server.make_bucket()
-    for path in source.rglob("*"):
-        if path.is_file():
-            name = f"raw/{path.relative_to(source).as_posix()}"
-            minio_server.client.fput_object(
-                bucket_name=bucket, object_name=name, file_path=str(path)
-            )
     return {
-        "source_uri": f"s3://{bucket}/raw",
+        "source_uri": minio_server.upload(source, minio_server.make_bucket(), "raw"),
         "model_name": MODEL,
         "image_size": 64,
         "epochs": 3,

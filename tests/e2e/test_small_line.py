@@ -251,18 +251,12 @@ def test_line_on_minio_is_the_line_on_a_folder(
     first: Line, small: dict[str, Any], minio_server: MinioServer, tmp_path: Path
 ) -> None:
     bucket = minio_server.make_bucket()
-    source = Path(source_of(tmp_path / "source"))
-    for path in source.rglob("*"):
-        if path.is_file():
-            name = f"raw/{path.relative_to(source).as_posix()}"
-            minio_server.client.fput_object(
-                bucket_name=bucket, object_name=name, file_path=str(path)
-            )
+    raw = minio_server.upload(Path(source_of(tmp_path / "source")), bucket, "raw")
     environ = minio_server.environ
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environ.items():
             patch.setenv(name, value)
-        uris = {"source_uri": f"s3://{bucket}/raw", "store_uri": f"s3://{bucket}/line"}
+        uris = {"source_uri": raw, "store_uri": f"s3://{bucket}/line"}
         there = run_line(cwd=tmp_path, **small | uris)
         assert there.exit_code == 0, there.output
         assert there.states(*KEPT, *LEARNT) == MADE
