@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Two share a machine of two cores well: most tests wait for a process that they started.
+WORKERS ?= 2
+
 DEMO ?= build/demo
 DEMO_PARAMETERS ?= examples/demo.yaml
 
@@ -43,7 +46,8 @@ $(DEMO)/source: | $(READY)
 test: $(READY) ## Run the tests, against real servers where Go can build them.
 	@$(BIN)/python scripts/packages.py || test "$(CI)" != true
 	@$(BIN)/python scripts/servers.py || test "$(CI)" != true
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup \
+		--no-loadscope-reorder $(TESTS)
 
 check: $(READY) ## Say what is wrong: style, types, imports, and everything generated.
 	$(BIN)/ruff check

@@ -21,6 +21,17 @@ from minio.error import MinioException
 # as soon as another process takes one of them.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+TESTS = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep on one worker what shares a costly fixture: a file's tests, and all that need images."""
+    for item in items:
+        file = item.path.relative_to(TESTS)
+        group = "images" if file.parts[0] == "containers" else str(file)
+        item.add_marker(pytest.mark.xdist_group(group))
+
 
 class MinioServer:
     """A real MinIO on a port and a folder of its own."""

@@ -18,7 +18,7 @@ from yololine import images, steps
 from yololine.telemetry.records import STEPS
 
 FOLDER = Path(components.__file__).parent
-NO_COMPONENT = {"__init__", "catalogue"}
+NO_COMPONENT = {"__init__", "catalogue", "pages"}
 
 
 def _function(name: str) -> ast.FunctionDef:
