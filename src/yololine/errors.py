@@ -16,6 +16,8 @@
     |   `-- TrainerDied       the trainer's process ended without a word
     |-- EvaluationError       scoring, or an exported model that differs from its weights
     |-- RegistryError         versions and the champion
+    |-- ClusterError          the Kubernetes API: it cannot be reached, or it says no
+    |-- DeploymentError       a model that did not go live
     `-- RunError              a run of the pipeline itself
 
 Each message is three parts: the value that was met, the rule it breaks, and the remedy.
@@ -195,6 +197,14 @@ class EvaluationError(YololineError):
 
 class RegistryError(YololineError):
     """Registry versions and the champion."""
+
+
+class ClusterError(YololineError):
+    """The Kubernetes API cannot be reached, or it says no."""
+
+
+class DeploymentError(YololineError):
+    """A model did not go live, or could not be checked once it was."""
 
 
 class RunError(YololineError):

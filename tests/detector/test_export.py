@@ -11,8 +11,8 @@ from tests.detector.tiny import picture, untrained
 from yololine.detector import export, ultralytics
 from yololine.detector.config import ONNX_OPSET
 from yololine.errors import EvaluationError
-from yololine.inference.engine import OnnxEngine
-from yololine.inference.preprocess import letterbox_batch
+from yololine.inference.engine import load_engine
+from yololine.inference.preprocess import prepare
 from yololine.storage import sha256_file
 
 SIZE = 64
@@ -69,12 +69,12 @@ def test_equal_weights_make_equal_bytes_that_tell_of_no_place(
 def test_any_batch_and_any_size_go_through(yolo11n: Path, tmp_path: Path) -> None:
     onnx_file = tmp_path / "a.onnx"
     ultralytics.export_onnx(yolo11n, onnx_file, image_size=SIZE)
-    engine = OnnxEngine(onnx_file, image_size=SIZE, class_count=2)
-    batch, _ = letterbox_batch([picture(np.random.default_rng(0))] * 3, SIZE)
+    engine = load_engine(onnx_file, image_size=SIZE, class_count=2)
+    batch = np.stack([prepare(picture(np.random.default_rng(0)), SIZE).pixels] * 3)
     together = engine.run(batch)
     assert together.shape == (3, 6, ANCHORS)
     assert np.allclose(together[2], engine.run(batch[:1])[0], atol=1e-4)
-    assert OnnxEngine(onnx_file, image_size=96, class_count=2).layout == "raw"
+    assert load_engine(onnx_file, image_size=96, class_count=2).layout == "raw"
 
 
 def test_an_export_that_differs_is_refused(

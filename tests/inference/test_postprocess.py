@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from yololine.inference.engine import OnnxEngine
+from yololine.errors import EvaluationError
+from yololine.inference.engine import load_engine
 from yololine.inference.postprocess import Detections, detections
-from yololine.inference.preprocess import Letterbox, letterbox_batch
+from yololine.inference.preprocess import Letterbox, prepare
 
 SAME = Letterbox(1, 1, 0, 0, 640, 640)
 
@@ -137,6 +138,17 @@ def test_many_candidates_give_the_strongest(anchors: int) -> None:
     assert np.allclose(found.boxes_xyxy, corners[kept].clip(0, 640), atol=1e-3)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize(("layout", "row"), [("raw", 0), ("raw", 2), ("raw", 5), ("end2end", 4)])
+def test_what_is_no_number_is_told(layout: str, row: int, bad: float) -> None:
+    """NaN is below every threshold: it would be as if nothing was there."""
+    output = np.full((6, 8400), 0.01, np.float32) if layout == "raw" else np.zeros((300, 6))
+    where = (row, 77) if layout == "raw" else (77, row)
+    output[where] = bad
+    with pytest.raises(EvaluationError, match="the model's output: holds NaN or infinity"):
+        _found(output, layout=layout)
+
+
 # Of sizes that scale to whole pixels: ultralytics divides both axes by one factor.
 PICTURES = ((128, 128), (256, 128), (96, 192), (64, 48))
 
@@ -148,7 +160,7 @@ def test_a_prediction_is_ultralytics_own(tmp_path: Path) -> None:
 
     weights, onnx_file = tmp_path / "a.pt", tmp_path / "a.onnx"
     export_onnx(untrained("yolo11n", weights, class_count=1), onnx_file, image_size=128)
-    engine = OnnxEngine(onnx_file, image_size=128, class_count=1)
+    engine = load_engine(onnx_file, image_size=128, class_count=1)
 
     from ultralytics import YOLO
 
@@ -156,15 +168,21 @@ def test_a_prediction_is_ultralytics_own(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for width, height in PICTURES:
         image = picture(random, width, height)
-        (theirs,) = detector.predict(
-            image[..., ::-1].copy(), imgsz=128, conf=0.3, iou=0.5, rect=False, verbose=False
-        )
-        expected = theirs.boxes.data.numpy()
-        batch, (place,) = letterbox_batch([image], 128)
-        found = _found(engine.run(batch)[0], place, min_score=0.3)
-        assert len(expected) > 10
-        assert np.allclose(found.scores, expected[:, 4], atol=1e-3)
-        assert np.allclose(found.boxes_xyxy, expected[:, :4], atol=0.1)
+        for square in (False, True):
+            (theirs,) = detector.predict(
+                image[..., ::-1].copy(),
+                imgsz=128,
+                conf=0.3,
+                iou=0.5,
+                rect=not square,
+                verbose=False,
+            )
+            expected = theirs.boxes.data.numpy()
+            prepared = prepare(image, 128, square=square)
+            found = _found(engine.run(prepared.pixels[None])[0], prepared.place, min_score=0.3)
+            assert len(expected) > 5
+            assert np.allclose(found.scores, expected[:, 4], atol=1e-3)
+            assert np.allclose(found.boxes_xyxy, expected[:, :4], atol=0.1)
 
 
 def test_several_classes_are_told_apart_as_in_ultralytics_validation(tmp_path: Path) -> None:
@@ -178,13 +196,13 @@ def test_several_classes_are_told_apart_as_in_ultralytics_validation(tmp_path: P
     weights = untrained("yolo11n", tmp_path / "a.pt", class_count=3)
     random = np.random.default_rng(0)
     for width, height in PICTURES:
-        batch, (place,) = letterbox_batch([picture(random, width, height)], 128)
-        output = torch_outputs(weights, batch)
+        prepared = prepare(picture(random, width, height), 128)
+        output = torch_outputs(weights, prepared.pixels[None])
         (expected,) = nms.non_max_suppression(
             torch.from_numpy(output.copy()), 0.3, 0.5, multi_label=True, max_det=50, nc=3
         )
         boxes = ops.scale_boxes((128, 128), expected[:, :4], (height, width)).numpy()
-        found = _found(output[0], place, min_score=0.3, max_detections=50)
+        found = _found(output[0], prepared.place, min_score=0.3, max_detections=50)
         assert len(expected) == 50
         inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         expected, boxes = expected[inside], boxes[inside]

@@ -18,7 +18,7 @@ from enum import StrEnum
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from yololine.inference.preprocess import to_rgb
+from yololine.inference.decoding import to_rgb
 
 MAX_BYTES = 512 << 20
 """Of one file: 100 megapixels without any compression, 16 bits a channel, take a little more."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,35 @@ import numpy as np
 from yololine.dataset.schema import Row
 from yololine.errors import EvaluationError
 from yololine.evaluation.metrics import MAX_DETECTIONS, Truth
-from yololine.inference.engine import OnnxEngine
-from yololine.inference.postprocess import Detections, detections
-from yololine.inference.preprocess import decode_rgb, letterbox_batch
+from yololine.frozen import Frozen
+from yololine.inference.detector import LOWEST_SCORE, Detector
+from yololine.inference.engine import load_engine
+from yololine.inference.postprocess import Detections
 
-LOWEST_SCORE = 0.001
-"""Average precision needs the weak detections too."""
-IOU_THRESHOLD = 0.5
-"""Overlap at which the weaker of two boxes of a class is dropped.
 
-At training validation's 0.7 one defect shows as several boxes: made-up steel sheets had 25 false
-scratches in 36 images, 7 at 0.5, and AP50 rose from 0.925 to 0.947."""
+class EngineFacts(Frozen):
+    """What ran the model."""
+
+    name: str
+    device: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """What a model found in the test pictures.
+
+    Attributes:
+        truths: What is really in each picture.
+        found: What was found in it, in the same order.
+        milliseconds: Median time from a prepared picture to its detections, with all cores.
+        engine: What ran the model.
+    """
+
+    truths: list[Truth]
+    found: list[Detections]
+    milliseconds: float
+    engine: EngineFacts
 
 
 def score_rows(
@@ -29,33 +48,24 @@ def score_rows(
     model: Path,
     *,
     image_size: int,
-    class_count: int,
+    class_names: Sequence[str],
     progress: Callable[[int], None] | None = None,
-) -> tuple[list[Truth], list[Detections], float]:
-    """Truth and detections of each test picture, and the median milliseconds of one inference.
+) -> Scored:
+    """Truth and detections of each test picture, by the code and the engine that serve.
 
     Raises:
         EvaluationError: There is no picture, or the model cannot be run.
     """
-    engine = OnnxEngine(model, image_size=image_size, class_count=class_count)
+    engine = load_engine(model, image_size=image_size, class_count=len(class_names), streams=1)
+    detector = Detector(engine, class_names)
     truths: list[Truth] = []
     found: list[Detections] = []
     milliseconds: list[float] = []
     for row in rows:
-        batch, (place,) = letterbox_batch([decode_rgb(row.image_bytes)], image_size)
+        prepared = detector.prepare(row.image_bytes)
         started = time.perf_counter()
-        output = engine.run(batch)
+        found += detector.detect([prepared], min_score=LOWEST_SCORE, max_detections=MAX_DETECTIONS)
         milliseconds.append((time.perf_counter() - started) * 1000)
-        found.append(
-            detections(
-                output[0],
-                place,
-                layout=engine.layout,
-                min_score=LOWEST_SCORE,
-                iou_threshold=IOU_THRESHOLD,
-                max_detections=MAX_DETECTIONS,
-            )
-        )
         truths.append(
             Truth(
                 file_name=row.file_name,
@@ -71,7 +81,12 @@ def score_rows(
         raise EvaluationError(
             "test set", rule="holds no picture", remedy="split with a test_fraction above 0"
         )
-    return truths, found, float(np.median(milliseconds))
+    return Scored(
+        truths=truths,
+        found=found,
+        milliseconds=float(np.median(milliseconds)),
+        engine=EngineFacts(name=engine.name, device=engine.device, version=engine.version),
+    )
 
 
 def xyxy(boxes_xywh: np.ndarray) -> np.ndarray:

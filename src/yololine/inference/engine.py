@@ -1,74 +1,112 @@
-"""ONNX Runtime as an engine: float32 batches in, raw outputs out."""
+"""What runs a detector: one interface, and the choice of the fastest engine of a machine."""
 
 from __future__ import annotations
 
-import os
+import importlib.util
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-# Official builds report usage to their maker unless told otherwise before they are loaded.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime
-
-from yololine import resources
-from yololine.errors import EvaluationError
-
-MAX_END2END = 300
-"""Detections an NMS-free export gives, whatever the picture."""
+from yololine.errors import UsageError
+from yololine.inference.layout import Layout
 
 
-class OnnxEngine:
-    """A detector in ONNX Runtime on the processor.
+class Engine(Protocol):
+    """A detector that is loaded and ready to run, always with float32 values.
 
     Attributes:
-        layout: `raw` (n, 4 + classes, anchors) or `end2end` (n, detections, 6).
+        name: `openvino` or `onnxruntime`.
+        version: Of that package.
+        device: `CPU`, `CUDA` or `TensorRT`.
+        layout: Of the output: `raw` (n, 4 + classes, anchors) or `end2end` (n, detections, 6).
+        image_size: Side of the square input, pixels.
+        any_shape: Whether `run` takes rectangles too, whose sides are multiples of 32 pixels, and
+            not only the square.
+        streams: How many calls of `run` at once are worth it.
+        max_batch: How many pictures in one call are worth it.
     """
 
-    def __init__(self, model: Path, *, image_size: int, class_count: int) -> None:
-        """Load a model and learn its output's layout by running it once.
-
-        Args:
-            model: The `.onnx` file.
-            image_size: Side of the square input, pixels.
-            class_count: Classes of the detector.
-
-        Raises:
-            EvaluationError: The file is no ONNX model, or its input or output has another shape.
-        """
-        options = onnxruntime.SessionOptions()
-        # Its own default counts the host's cores, whatever the container may use.
-        options.intra_op_num_threads = resources.cores()
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(model), options, providers=["CPUExecutionProvider"]
-            )
-            self._input = self._session.get_inputs()[0].name
-            probe = self.run(np.zeros((1, 3, image_size, image_size), np.float32))
-        except Exception as error:  # onnxruntime's exceptions share no public base
-            words = " ".join(str(error).split())[:200]
-            raise EvaluationError(
-                model.name,
-                rule=f"is no model that ONNX Runtime runs on a (1, 3, {image_size}, {image_size}) "
-                f"batch ({words})",
-                remedy="export it again",
-            ) from error
-        self.layout = _layout(probe.shape, class_count)
+    name: str
+    version: str
+    device: str
+    layout: Layout
+    image_size: int
+    any_shape: bool
+    streams: int
+    max_batch: int
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        """The output for a batch (n, 3, s, s) float32 in 0..1."""
-        (output, *_) = self._session.run(None, {self._input: batch})
-        return np.asarray(output)
+        """The raw output for a batch (n, 3, h, w) float32 in 0..1.
+
+        Any number of threads may call it at once. What a picture gives does not depend on the
+        others of its batch.
+        """
+        ...
 
 
-def _layout(shape: tuple[int, ...], class_count: int) -> str:
-    if len(shape) == 3 and shape[1] == 4 + class_count and shape[2] != 6:
-        return "raw"
-    if len(shape) == 3 and shape[2] == 6 and shape[1] <= MAX_END2END:
-        return "end2end"
-    raise EvaluationError(
-        f"output {shape}",
-        rule=f"is neither (n, {4 + class_count}, anchors) nor (n, detections, 6)",
-        remedy="export a detection model for these classes",
-    )
+Loader = Callable[..., Engine]
+
+
+def load_engine(
+    model: Path,
+    *,
+    image_size: int,
+    class_count: int,
+    engine: str = "auto",
+    streams: int | None = None,
+) -> Engine:
+    """Load a model, and learn its output's layout by running it once.
+
+    Args:
+        model: The `.onnx` file.
+        image_size: Side of the square input, pixels.
+        class_count: Classes of the detector.
+        engine: `openvino`, `onnxruntime`, or `auto`: ONNX Runtime where it drives an NVIDIA
+            device, else OpenVINO, else ONNX Runtime.
+        streams: How many calls at once share the cores; by default as many as there are cores,
+            which gives the most pictures a second. 1 gives the single picture all of them.
+
+    Raises:
+        UsageError: There is no such engine, or it is not installed.
+        EvaluationError: The file is no ONNX model, or its input or output has another shape.
+    """
+    installed = [name for name in _LOADERS if importlib.util.find_spec(name)]
+    if engine not in {"auto", *installed}:
+        raise UsageError(
+            f"engine {engine!r}",
+            rule="is not installed" if engine in _LOADERS else "is none of yololine's",
+            remedy=f"use one of: {', '.join(['auto', *installed])}",
+        )
+    if not installed:
+        raise UsageError("engine 'auto'", rule="finds none", remedy="pip install 'yololine[serve]'")
+    arguments = {"image_size": image_size, "class_count": class_count, "streams": streams}
+    if engine != "auto":
+        return _LOADERS[engine](model, **arguments)
+    if "onnxruntime" in installed and _nvidia():
+        loaded = _onnxruntime(model, **arguments)
+        if loaded.device != "CPU":
+            return loaded
+    return _LOADERS[installed[0]](model, **arguments)
+
+
+def _nvidia() -> bool:
+    """Whether a driver's device is there; asking ONNX Runtime instead means loading it."""
+    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg"))
+
+
+def _openvino(model: Path, **arguments: int | None) -> Engine:
+    from yololine.inference.openvino_engine import OpenvinoEngine
+
+    return OpenvinoEngine(model, **arguments)  # type: ignore[arg-type]
+
+
+def _onnxruntime(model: Path, **arguments: int | None) -> Engine:
+    from yololine.inference.onnxruntime_engine import OnnxruntimeEngine
+
+    return OnnxruntimeEngine(model, **arguments)  # type: ignore[arg-type]
+
+
+_LOADERS: dict[str, Loader] = {"openvino": _openvino, "onnxruntime": _onnxruntime}
+"""By the name of the package that is asked for; the faster one on processors first."""

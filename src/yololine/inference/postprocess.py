@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from yololine.errors import EvaluationError
 from yololine.inference.preprocess import Letterbox
 
 CANDIDATES_AT_MOST = 30_000
 """Strongest first; as in ultralytics' own suppression."""
+BLOCK = 256
+"""Candidates that are compared with each other at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,25 +58,21 @@ def detections(
         min_score: Lower scores are dropped, 0..1.
         iou_threshold: Overlap above which the weaker of two boxes of a class is dropped, 0..1.
         max_detections: Kept at most.
+
+    Raises:
+        EvaluationError: The output holds NaN or infinity, which no threshold would tell from
+            having found nothing.
     """
     if layout == "end2end":
+        _check_finite(output)
         boxes, scores = output[:, :4], output[:, 4]
-        classes: np.ndarray = output[:, 5].astype(np.int32)
-        keep = scores >= min_score
-        boxes, scores, classes = boxes[keep], scores[keep], classes[keep]
+        (strong,) = np.nonzero(scores >= min_score)
+        order = strong[np.argsort(-scores[strong], kind="stable")[:max_detections]]
+        boxes, scores, classes = boxes[order], scores[order], output[order, 5].astype(np.int32)
     else:
-        class_scores = output[4:]
-        # One box may hold two classes, as in ultralytics' validation (multi_label).
-        # A head without distribution over distances may give sides below 0.
-        rows, anchors = np.nonzero((class_scores >= min_score) & (output[2:4] > 0).all(axis=0))
-        scores = class_scores[rows, anchors]
-        classes = rows.astype(np.int32)
-        cx, cy, w, h = output[:4, anchors]
-        boxes = np.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], axis=1)
+        boxes, scores, classes = _candidates(output, min_score)
         kept = _suppress(boxes, scores, classes, iou_threshold, max_detections)
         boxes, scores, classes = boxes[kept], scores[kept], classes[kept]
-    order = np.argsort(-scores, kind="stable")[:max_detections]
-    boxes, scores, classes = boxes[order], scores[order], classes[order]
     boxes = boxes - np.array([place.left, place.top] * 2, np.float32)
     boxes /= np.array([place.scale_x, place.scale_y] * 2, np.float32)
     boxes[:, 0::2] = boxes[:, 0::2].clip(0, place.width)
@@ -85,6 +84,31 @@ def detections(
         scores=scores[inside].astype(np.float32),
         class_ids=classes[inside],
     )
+
+
+def _candidates(output: np.ndarray, min_score: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes (n, 4) by their corners, scores and class ids of a raw output, by class and anchor."""
+    # Most anchors see nothing: all that follows is about the others.
+    best = output[4:].max(axis=0)
+    _check_finite(best)
+    _check_finite(output[:4])
+    # A head without distribution over distances may give sides below 0.
+    (anchors,) = np.nonzero((best >= min_score) & (output[2] > 0) & (output[3] > 0))
+    seen = output[:, anchors]
+    # One box may hold two classes, as in ultralytics' validation (multi_label).
+    classes, columns = np.nonzero(seen[4:] >= min_score)
+    cx, cy, w, h = seen[:4, columns]
+    boxes = np.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], axis=1)
+    return boxes, seen[4 + classes, columns], classes.astype(np.int32)
+
+
+def _check_finite(values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise EvaluationError(
+            "the model's output",
+            rule="holds NaN or infinity",
+            remedy="train it again with a lower lr0, or export it again",
+        )
 
 
 def _suppress(
@@ -100,17 +124,38 @@ def _suppress(
     any other: weaker boxes never change what is kept of stronger ones.
     """
     order = np.argsort(-scores, kind="stable")[:CANDIDATES_AT_MOST]
-    x1, y1, x2, y2 = boxes_xyxy[order].T
-    classes, areas = classes[order], (x2 - x1) * (y2 - y1)
-    rest = np.arange(len(order))
-    kept: list[int] = []
-    while len(rest) and len(kept) < at_most:
-        best, rest = rest[0], rest[1:]
-        kept.append(best)
-        width = np.minimum(x2[best], x2[rest]) - np.maximum(x1[best], x1[rest])
-        height = np.minimum(y2[best], y2[rest]) - np.maximum(y1[best], y1[rest])
-        overlap = width.clip(0) * height.clip(0)
-        apart = overlap <= iou_threshold * (areas[best] + areas[rest] - overlap)
-        rest = rest[apart | (classes[rest] != classes[best])]
-    picked: np.ndarray = order[kept]
-    return picked
+    kept = order[:0]
+    # In blocks, strongest first: one pass over pairs costs less than a pass for each that is kept.
+    for start in range(0, len(order), BLOCK):
+        if len(kept) >= at_most:
+            break
+        block = order[start : start + BLOCK]
+        if len(kept):
+            apart = ~_overlaps(boxes_xyxy, classes, block, kept, iou_threshold).any(axis=1)
+            block = block[apart]
+        overlaps = _overlaps(boxes_xyxy, classes, block, block, iou_threshold)
+        alive = np.ones(len(block), bool)
+        for index in range(len(block)):
+            if alive[index]:
+                alive[index + 1 :] &= ~overlaps[index, index + 1 :]
+        kept = np.concatenate([kept, block[alive]])
+    return kept[:at_most]
+
+
+def _overlaps(
+    boxes_xyxy: np.ndarray,
+    classes: np.ndarray,
+    these: np.ndarray,
+    those: np.ndarray,
+    iou_threshold: float,
+) -> np.ndarray:
+    """(these, those): whether two boxes are of one class and overlap by more than the threshold."""
+    x1, y1, x2, y2 = boxes_xyxy[these].T[:, :, None]
+    x1_, y1_, x2_, y2_ = boxes_xyxy[those].T[:, None, :]
+    width = np.minimum(x2, x2_) - np.maximum(x1, x1_)
+    height = np.minimum(y2, y2_) - np.maximum(y1, y1_)
+    overlap = width.clip(0) * height.clip(0)
+    areas = (x2 - x1) * (y2 - y1) + (x2_ - x1_) * (y2_ - y1_)
+    more = overlap > iou_threshold * (areas - overlap)
+    of_one_class: np.ndarray = more & (classes[these][:, None] == classes[those][None, :])
+    return of_one_class
