@@ -9,13 +9,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import uuid4
 
 import pytest
 import urllib3
 from minio import Minio
 from minio.error import MinioException
+
+from scripts import servers
+
+if TYPE_CHECKING:
+    from tests.kubernetes_api import KubernetesApi
 
 # Before any test imports torch. Threads that wait by spinning slow a training on all cores tenfold
 # as soon as another process takes one of them.
@@ -158,8 +163,7 @@ class MinioServer:
 @pytest.fixture(scope="session")
 def new_minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., MinioServer]]:
     """Makes a MinIO of a test's own, not started; its keywords are MinioServer's."""
-    cache = os.environ.get("YOLOLINE_CACHE") or Path.home() / ".cache" / "yololine"
-    binary = Path(cache).expanduser() / "servers" / "minio"
+    binary = servers.folder() / "minio"
     if not binary.exists():
         _unavailable(f"{binary} is missing: run `make servers`")
     with ExitStack() as started:
@@ -178,6 +182,27 @@ def minio_server(new_minio: Callable[..., MinioServer]) -> MinioServer:
     server = new_minio()
     server.start()
     return server
+
+
+@pytest.fixture(scope="session")
+def kubernetes_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesApi]:
+    """A Kubernetes API that knows KServe's kinds: each test takes a namespace of its own."""
+    default = Path(__file__).parents[2] / "shared" / "schemas"
+    schemas = Path(os.environ.get("YOLOLINE_SCHEMAS") or default) / "kserve"
+    if not schemas.is_dir():
+        _unavailable(f"no KServe schemas at {schemas}: set YOLOLINE_SCHEMAS to the folder above it")
+    binaries = servers.kubernetes_folder()
+    for name in servers.KUBERNETES:
+        if not (binaries / name).exists():
+            _unavailable(f"{binaries / name} is missing: run `make servers`")
+    from tests.kubernetes_api import KubernetesApi  # loads slowly; few tests need it
+
+    api = KubernetesApi(tmp_path_factory.mktemp("kubernetes"), schemas=schemas)
+    try:
+        api.start()
+        yield api
+    finally:
+        api.stop()
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts import servers
+from scripts.servers import KUBERNETES
 from tests.docs.blocks import ROOT
 
 
@@ -44,32 +46,48 @@ def test_without_go_it_is_said(machine: Machine) -> None:
     done = machine.make_servers()
     assert done.returncode == 1
     assert done.stdout == (
-        f"servers: neither Go nor minio is on PATH, and {machine.server} does not exist; install "
-        "Go 1.24 or newer, or tests marked 'server' are skipped\n"
+        "servers: no Go is on PATH to build minio, etcd, kube-apiserver, kube-controller-manager, "
+        "kube-scheduler, kwok; install Go 1.26 or newer, or tests marked 'server' that need one "
+        "are skipped\n"
     )
 
 
 def test_without_go_an_installed_server_is_found(machine: Machine) -> None:
+    """MinIO alone: of Kubernetes, tests need this release and no other."""
     machine.install("minio", "echo RELEASE.2025")
     for _ in range(2):  # the second time it is in the cache
-        assert machine.make_servers().returncode == 0
+        assert "Go is on PATH to build etcd, " in machine.make_servers().stdout
         assert machine.server.resolve() == machine.path / "minio"
     (machine.path / "minio").rename(machine.path / "elsewhere")
-    assert machine.make_servers().returncode == 1
+    assert "Go is on PATH to build minio, " in machine.make_servers().stdout
     (machine.path / "elsewhere").rename(machine.path / "minio")
-    assert machine.make_servers().returncode == 0
+    assert "Go is on PATH to build etcd, " in machine.make_servers().stdout
+
+
+BUILDS = """echo "$@"
+for word; do
+    if [ "$last" = -o ]; then output=$word; fi
+    last=$word
+done
+echo built >"${output:-$GOBIN/minio}"
+"""
+"""What a go does that is asked for one program."""
 
 
 def test_what_go_builds_is_kept(machine: Machine) -> None:
     machine.install("minio", "echo another release")
-    machine.install("go", 'echo "$@"; echo "echo built" >"$GOBIN/minio"')
+    machine.install("go", BUILDS)
     done = machine.make_servers()
-    assert done.returncode == 0
+    assert done.returncode == 0, done.stdout
     assert "install -trimpath -ldflags=-s -w github.com/minio/minio@v0.0.0-2026" in done.stdout
-    assert machine.server.read_text() == "echo built\n"
+    assert "k8s.io/kubernetes/cmd/kube-apiserver" in done.stdout
+    (kubernetes,) = machine.server.parent.glob("kubernetes-*")
+    built = [machine.server, *(kubernetes / name for name in KUBERNETES)]
+    assert [path.read_text() for path in built] == ["built\n"] * 6
     machine.install("go", "exit 1")
     done = machine.make_servers()
-    assert (done.returncode, done.stdout) == (0, f"servers: minio is at {machine.server}\n")
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [f"servers: {path.name} is at {path}" for path in built]
 
 
 def test_a_build_that_fails_leaves_nothing(machine: Machine) -> None:
@@ -78,4 +96,15 @@ def test_a_build_that_fails_leaves_nothing(machine: Machine) -> None:
     assert done.returncode == 1
     assert "dial tcp: no route" in done.stdout
     assert "building minio failed with status 3; see Go's own messages above" in done.stdout
-    assert list(machine.server.parent.iterdir()) == []
+    assert not list(machine.server.parent.iterdir())
+
+
+def test_another_release_of_kubernetes_is_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = servers.kubernetes_folder()
+    for name in ("go.mod", "go.sum"):
+        lock = (servers.KUBERNETES_LOCK / name).read_text()
+        (tmp_path / name).write_text(lock.replace("k8s.io/kubernetes v1.36.2", "k8s.io/x v2"))
+    monkeypatch.setattr(servers, "KUBERNETES_LOCK", tmp_path)
+    assert servers.kubernetes_folder() != before
