@@ -1,0 +1,115 @@
+"""What a worker does with the pictures it takes: decode, infer, find detections."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+
+from yololine import resources
+from yololine.errors import EvaluationError, UsageError
+from yololine.inference.detector import Detector
+from yololine.inference.postprocess import Detections, detections
+from yololine.inference.preprocess import Prepared
+from yololine.serving import metrics
+from yololine.serving.parameters import Thresholds
+from yololine.serving.pictures import Limits
+from yololine.serving.refusals import Refusal, Unavailable, in_words
+from yololine.serving.workers import Found, Job
+
+LARGE_PIXELS = 20_000_000
+"""Pictures above this are decoded one at a time: each takes some ten bytes a pixel meanwhile."""
+
+
+class Detecting:
+    """A detector at work for many requests, each with thresholds of its own."""
+
+    def __init__(self, detector: Detector, limits: Limits, *, max_batch: int) -> None:
+        self._detector = detector
+        self._limits = limits
+        self._counts = metrics.DetectionMetrics(detector.class_names)
+        self._one_large = threading.Lock()
+        self._decoders = ThreadPoolExecutor(resources.cores(), "decoder") if max_batch > 1 else None
+
+    def work(self, jobs: list[Job]) -> None:
+        """Settle each of the jobs."""
+        prepared = (
+            self._decoders.map(self._prepare, jobs)
+            if self._decoders and len(jobs) > 1
+            else map(self._prepare, jobs)
+        )
+        shapes: dict[tuple[int, ...], list[tuple[Job, Prepared]]] = {}
+        for job, ready in zip(jobs, prepared, strict=True):
+            if isinstance(ready, Refusal):
+                job.settle(ready)
+            else:
+                shapes.setdefault(ready.pixels.shape, []).append((job, ready))
+        for same in shapes.values():
+            self._infer(same)
+
+    def _prepare(self, job: Job) -> Prepared | Refusal:
+        started = time.perf_counter()
+        try:
+            with self._room_for(job.picture):
+                return self._detector.prepare(job.picture)
+        except Refusal as refusal:
+            return refusal
+        except UsageError as error:
+            return in_words(error)
+        except MemoryError:
+            return Unavailable(
+                "picture: there is no memory for it now; try later, or scale it down"
+            )
+        finally:
+            metrics.stage("decode", time.perf_counter() - started)
+
+    def _room_for(self, picture: bytes | np.ndarray) -> AbstractContextManager[object]:
+        if isinstance(picture, np.ndarray):
+            return nullcontext()
+        pixels = self._limits.check_header(picture)
+        return self._one_large if pixels > LARGE_PIXELS else nullcontext()
+
+    def _infer(self, same: list[tuple[Job, Prepared]]) -> None:
+        started = time.perf_counter()
+        pixels = [ready.pixels for _, ready in same]
+        outputs = self._detector.engine.run(
+            pixels[0][None] if len(pixels) == 1 else np.stack(pixels)
+        )
+        inferred = time.perf_counter()
+        metrics.BATCH.observe(len(same))
+        metrics.stage("infer", inferred - started)
+        for (job, ready), output in zip(same, outputs, strict=True):
+            try:
+                found = find(output, ready, self._detector.engine.layout, job.order.thresholds)
+            except EvaluationError as error:
+                # A picture's own: the others of its batch are answered.
+                job.settle(error)
+                continue
+            self._counts.count(found.class_ids, found.scores)
+            job.settle(Found(found, ready.place.width, ready.place.height))
+        metrics.stage("postprocess", (time.perf_counter() - inferred) / len(same))
+
+
+def find(output: np.ndarray, ready: Prepared, layout: str, wanted: Thresholds) -> Detections:
+    """Detections in one picture's raw output, by a request's own thresholds."""
+    min_score = wanted.min_score
+    if (class_scores := wanted.class_min_scores) is not None:
+        # Before suppression and the limit of their number, as the score for all classes is.
+        output = output.copy()
+        if layout == "end2end":
+            own = class_scores[output[:, 5].astype(np.int32).clip(0, len(class_scores) - 1)]
+            output[output[:, 4] < own, 4] = -1
+        else:
+            output[4:][output[4:] < class_scores[:, None]] = -1
+        min_score = float(class_scores.min())
+    return detections(
+        output,
+        ready.place,
+        layout=layout,
+        min_score=min_score,
+        iou_threshold=wanted.iou_threshold,
+        max_detections=wanted.max_detections,
+    )
