@@ -23,6 +23,7 @@ MANIFESTS = ROOT / "manifests"
 POD_SPECS = {
     "Pod": ("spec",),
     "CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
+    "ServingRuntime": ("spec",),
     **dict.fromkeys(
         ("DaemonSet", "Deployment", "Job", "ReplicaSet", "StatefulSet"),
         ("spec", "template", "spec"),

@@ -1,0 +1,143 @@
+"""Deploying a version: all of it, and nothing of it where it fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from yololine.cluster import Cluster
+from yololine.cluster.resources import INFERENCE_SERVICES
+from yololine.deployment.ledger import Ledger, holding
+from yololine.deployment.live import Live, Stage, before, cut_off, give_back
+from yololine.deployment.preflight import FieldsTaken, check
+from yololine.deployment.request import DeployOutcome, DeployRequest
+from yololine.deployment.shadow import remove_shadow, try_beside
+from yololine.deployment.specification import specification, version_of
+from yololine.errors import ClusterError, DeploymentError, Faults
+from yololine.evaluation.golden import Golden
+
+RUN_ID = "run_id"
+"""The entry of a request's lineage that names who deploys."""
+
+
+def deploy(
+    request: DeployRequest,
+    *,
+    cluster: Cluster,
+    golden: Golden | None,
+    progress: Callable[[str], None],
+    recorded: Sequence[bytes] = (),
+) -> DeployOutcome:
+    """Make a version live behind its service's endpoint.
+
+    The same request again goes on where it was cut off, and changes nothing where it is done. What
+    was live before is restored where the new version does not come up or answers otherwise than in
+    evaluation; a service that had nothing before is removed, so that nothing goes live unchecked.
+
+    Args:
+        request: What to deploy.
+        cluster: And namespace.
+        golden: Of the version: images and what evaluation found in them. None leaves only the check
+            that the endpoint serves this version.
+        progress: Called with a sentence as things go on.
+        recorded: Encoded pictures as people sent them; a shadow answers them too.
+
+    Raises:
+        Faults: Found beforehand; nothing was changed.
+        DeploymentError: It failed, or somebody else deploys this service now; the message says what
+            answers now.
+        ClusterError: The cluster does not answer.
+    """
+    started = time.monotonic()
+    if faults := check(request, cluster=cluster, progress=progress):
+        raise Faults(faults)
+    body = specification(request)
+    with holding(cluster, request.service_name, who=request.lineage.get(RUN_ID, "")) as ledger:
+        stage = Stage(
+            cluster=cluster,
+            progress=progress,
+            check=ledger.check,
+            timeout_seconds=request.timeout_seconds,
+        )
+        shadow = None
+        if request.strategy == "shadow":
+            shadow = try_beside(stage, body, golden, recorded)
+        else:
+            # Of a run that was killed while it tried one.
+            remove_shadow(stage, request.service_name)
+        previous = before(ledger, cluster.get(INFERENCE_SERVICES, request.service_name), body)
+        live = replace(stage, ledger, body=body, previous=previous, golden=golden)
+    return outcome(live, cluster, previous=previous, started=started).model_copy(
+        update={"shadow": shadow}
+    )
+
+
+def replace(
+    stage: Stage,
+    ledger: Ledger,
+    *,
+    body: dict[str, Any],
+    previous: dict[str, Any] | None,
+    golden: Golden | None,
+) -> Live:
+    """Make a specification live in place of the previous one, which comes back where it fails.
+
+    Raises:
+        DeploymentError: It failed; the message says what answers now.
+        ClusterError: The API server did not let it begin.
+    """
+    ledger.note(body, verified=False)
+    with _saying(stage, body, previous):
+        try:
+            live = stage.make_live(body, golden)
+        except FieldsTaken:
+            # Nothing was changed.
+            raise
+        except (DeploymentError, ClusterError) as error:
+            stage.progress(f"failed: {error.rule}")
+            raise give_back(
+                stage, ledger, failed=body, previous=previous, golden=golden, error=error
+            ) from error
+        ledger.note(body, verified=True)
+    stage.progress(f"live: version {version_of(body)} at {live.endpoint.url}")
+    return live
+
+
+def outcome(
+    live: Live, cluster: Cluster, *, previous: dict[str, Any] | None, started: float
+) -> DeployOutcome:
+    """What a deployment came to.
+
+    Args:
+        live: What is live.
+        cluster: And namespace.
+        previous: What was live before.
+        started: Moment of the monotonic clock.
+    """
+    return DeployOutcome(
+        service_name=live.service["metadata"]["name"],
+        namespace=cluster.namespace,
+        url=live.endpoint.url,
+        version=version_of(live.service),
+        previous_version=(version_of(previous) or None) if previous else None,
+        generation=live.service["metadata"]["generation"],
+        golden_checked=live.golden_checked,
+        seconds=round(time.monotonic() - started, 1),
+    )
+
+
+@contextmanager
+def _saying(stage: Stage, body: dict[str, Any], previous: dict[str, Any] | None) -> Iterator[None]:
+    """Say what an interruption leaves behind, and let it through.
+
+    A pod that is told to go has no time to restore anything.
+    """
+    try:
+        yield
+    except (DeploymentError, ClusterError):
+        raise
+    except BaseException:
+        cut_off(stage, body, previous)
+        raise
