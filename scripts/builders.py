@@ -80,11 +80,11 @@ class Builder:
                 ).stdout
             finally:
                 self._run("rm", container)
-        command = ["run", "--rm", "--network=none", "--user=0"]
+        command = ["run", "--rm", "--network=none", "--user=0", "--entrypoint=python3"]
         if self.program == "podman":
             # It asks for more than a machine may give; where that is refused, nothing starts.
             command += ["--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096"]
-        return self._run(*command, image, "python3", "-c", program).stdout
+        return self._run(*command, image, "-c", program).stdout
 
     def _run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

