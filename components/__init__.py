@@ -17,10 +17,11 @@ COMPONENTS = (
     "evaluate_detector",
     "decide_promotion",
     "register_model",
+    "deploy_model",
     "report_run",
 )
 """In the order of the line."""
-NEVER_CACHED = ("preflight", "resolve_source", "register_model", "report_run")
+NEVER_CACHED = ("preflight", "resolve_source", "register_model", "deploy_model", "report_run")
 """What they answer is not in their inputs alone: KFP's cache would give yesterday's answer.
 
 register_model's record is what leads a run's report back to every step that was cached.

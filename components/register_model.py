@@ -27,7 +27,7 @@ def register_model(
         report: Page with files and lineage.
 
     Returns:
-        The version's name.
+        The version, as NAME@VERSION.
 
     Example:
         registered = register_model(
@@ -49,4 +49,4 @@ def register_model(
         version.path,
         report.path,
         model_name=model_name,
-    ).version
+    ).reference

@@ -11,11 +11,12 @@ from kfp import compiler
 from kfp.dsl import PipelineTask
 
 from components import COMPONENTS, NEVER_CACHED, load
+from pipelines.deployment import deployment
 from pipelines.training import training
 from yololine.pod import on_cluster
 
 ROOT = Path(__file__).parents[1]
-PIPELINES = {"training": training}
+PIPELINES = {"training": training, "deployment": deployment}
 
 
 def compiled_pipeline(name: str) -> str:

@@ -8,6 +8,7 @@ from components.augment_dataset import augment_dataset
 from components.build_test_set import build_test_set
 from components.clean_dataset import clean_dataset
 from components.decide_promotion import decide_promotion
+from components.deploy_model import deploy_model
 from components.evaluate_detector import evaluate_detector
 from components.export_detector import export_detector
 from components.preflight import preflight
@@ -24,7 +25,8 @@ from yololine.pod import STORE_CONFIG, STORE_SECRET, always_run, on_cluster, on_
 @dsl.pipeline(
     name="yololine-training",
     display_name="yololine training",
-    description="Raw images and labels in, a registered and evaluated YOLO detector out.",
+    description="Raw images and labels in, a registered and evaluated YOLO detector out; live, if "
+    "asked for.",
 )
 def training(
     source_uri: str,
@@ -48,6 +50,21 @@ def training(
     train_retry_wait_seconds: int = 300,
     min_map50: float = 0.5,
     promotion_rules: dict = {},
+    deploy: bool = False,
+    deploy_service: str = "",
+    deploy_namespace: str = "",
+    deploy_strategy: str = "rolling",
+    deploy_golden: bool = True,
+    deploy_timeout_seconds: int = 600,
+    deploy_replicas: int = 1,
+    deploy_max_replicas: int = 0,
+    deploy_cpu: str = "2",
+    deploy_memory: str = "2Gi",
+    deploy_gpu_count: str = "0",
+    deploy_node_selector: dict = {},
+    deploy_tolerations: list = [],
+    predictor_image: str = images.PREDICTOR,
+    serving_account: str = "yololine-serving",
     data_image: str = images.DATA,
     train_image: str = images.TRAIN,
     gpu_type: str = "nvidia.com/gpu",
@@ -83,9 +100,24 @@ def training(
         train_retry_wait_seconds: Pause before each of these starts (seconds; 0 to 86400).
         min_map50: Least AP50 on the test split for promotion (fraction; 0 to 1).
         promotion_rules: Further least values by metric, for instance {"ap50_95": 0.3, "per_class.scratch.recall": 0.8} (fraction; 0 to 1).
+        deploy: Whether a promoted version goes live behind a KServe endpoint, is checked there, and is undone where it fails (true or false).
+        deploy_service: Name of the InferenceService (1 to 41 lower-case letters, digits and dashes; empty takes the model's name).
+        deploy_namespace: Namespace of the InferenceService (a name; empty takes the run's own).
+        deploy_strategy: Whether pods are replaced at once, or the version is first tried in a service of its own beside the one that answers (rolling or shadow).
+        deploy_golden: Whether the endpoint must answer the version's golden images as its evaluation did (true or false).
+        deploy_timeout_seconds: How long the rollout may take before it is undone (seconds; 30 to 86400).
+        deploy_replicas: Pods that serve, at least (pods; 1 to 1000).
+        deploy_max_replicas: Pods that serve under load, at most (pods; 0 to 1000, 0 for no more than deploy_replicas).
+        deploy_cpu: CPU limit of a serving pod (cores; a Kubernetes quantity, 100m or more).
+        deploy_memory: Memory limit of a serving pod (bytes; a Kubernetes quantity, 1Gi or more).
+        deploy_gpu_count: Accelerators of a serving pod, as text (0 to 9999, 0 serves on the processor).
+        deploy_node_selector: Node labels that the serving pods ask for (labels and their values).
+        deploy_tolerations: Kubernetes tolerations of the serving pods (objects).
+        predictor_image: Container image that serves (a name with a tag or a digest).
+        serving_account: Kubernetes ServiceAccount of the serving pods, whose secret reads the store (a name).
         data_image: Container image of every other step (a name with a tag or a digest).
         train_image: Container image of the steps with torch: start weights, training, export; its tag names the YOLO release (a name with a tag or a digest).
-        gpu_type: Kubernetes resource of the accelerator (for instance nvidia.com/gpu).
+        gpu_type: Kubernetes resource of the accelerator, in training and serving (for instance nvidia.com/gpu).
         gpu_count: Accelerators of the training step, as text (0 to 9999, 0 trains on the processor).
         node_selector: Node labels that the training step asks for, for instance {"gpu-type": "a100"} (labels and their values).
         tolerations: Kubernetes tolerations of the training step (objects).
@@ -125,6 +157,21 @@ def training(
             train_retry_wait_seconds=train_retry_wait_seconds,
             min_map50=min_map50,
             promotion_rules=promotion_rules,
+            deploy=deploy,
+            deploy_service=deploy_service,
+            deploy_namespace=deploy_namespace,
+            deploy_strategy=deploy_strategy,
+            deploy_golden=deploy_golden,
+            deploy_timeout_seconds=deploy_timeout_seconds,
+            deploy_replicas=deploy_replicas,
+            deploy_max_replicas=deploy_max_replicas,
+            deploy_cpu=deploy_cpu,
+            deploy_memory=deploy_memory,
+            deploy_gpu_count=deploy_gpu_count,
+            deploy_node_selector=deploy_node_selector,
+            deploy_tolerations=deploy_tolerations,
+            predictor_image=predictor_image,
+            serving_account=serving_account,
             data_image=data_image,
             train_image=train_image,
             gpu_type=gpu_type,
@@ -158,7 +205,11 @@ def training(
         )
         on_data(split)
 
-        test_set = build_test_set(split=split.outputs["split"], store_uri=store_uri)
+        test_set = build_test_set(
+            split=split.outputs["split"],
+            store_uri=store_uri,
+            promotion_rules=promotion_rules,
+        )
         on_data(test_set)
 
         augmented = augment_dataset(
@@ -192,7 +243,7 @@ def training(
             train_retries=train_retries,
             train_retry_wait_seconds=train_retry_wait_seconds,
             resources=[gpu_type, gpu_count, cpu, memory],
-        )
+        ).after(test_set)  # which refuses rules for a class that there is not
         on_train(trained)
         on_gpu(
             trained,
@@ -236,5 +287,29 @@ def training(
         # Never cached: its record leads the run's report back to every step that was.
         always_run(on_data(registered))
 
-        # deploy_model's seat: under dsl.If(decided.outputs["Output"] == True), after registered,
-        # from registered.outputs["version"].
+        # Two conditions, since KFP has no `and`; the first ends most runs with no pod more.
+        with (
+            dsl.If(deploy == True, name="to-deploy"),  # noqa: E712
+            dsl.If(decided.outputs["Output"] == True, name="promoted"),  # noqa: E712
+        ):
+            live = deploy_model(
+                model=registered.outputs["Output"],
+                store_uri=store_uri,
+                deploy_service=deploy_service,
+                deploy_namespace=deploy_namespace,
+                deploy_strategy=deploy_strategy,
+                deploy_golden=deploy_golden,
+                deploy_timeout_seconds=deploy_timeout_seconds,
+                deploy_replicas=deploy_replicas,
+                deploy_max_replicas=deploy_max_replicas,
+                deploy_cpu=deploy_cpu,
+                deploy_memory=deploy_memory,
+                gpu_type=gpu_type,
+                deploy_gpu_count=deploy_gpu_count,
+                deploy_node_selector=deploy_node_selector,
+                deploy_tolerations=deploy_tolerations,
+                predictor_image=predictor_image,
+                serving_account=serving_account,
+            )
+            # Never cached: what answers in a cluster is not in its inputs.
+            always_run(on_data(live))

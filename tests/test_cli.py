@@ -32,6 +32,9 @@ def _yololine(*argv: str, cwd: Path | None = None) -> subprocess.CompletedProces
         ["sample", "-h"],
         ["show", "-h"],
         ["compile", "-h"],
+        ["deploy", "-h"],
+        ["rollback", "-h"],
+        ["serve", "-h"],
     ],
 )
 def test_help_imports_nothing_heavy(argv: list[str]) -> None:
@@ -92,6 +95,48 @@ def test_a_wrong_command_is_told_in_words_and_starts_nothing(
 ) -> None:
     done = _yololine(*argv, cwd=tmp_path)
     assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_to_deploy_is_asked_what_the_pipeline_is_asked() -> None:
+    from yololine.runs.package import read_package
+
+    told = "".join(_yololine("deploy", "--help").stdout.split())
+    of_a_run = {"model", "rollback", "data_image", "store_secret", "store_config"}
+    for parameter in read_package(Path(yololine.pipeline_package("deployment"))).parameters:
+        if parameter.name not in of_a_run:
+            option = parameter.name.removeprefix("deploy_").replace("_", "-")
+            assert f"--{option}" in told
+            assert "".join(parameter.description.split()) in told
+    assert "[default:yololine-store]" in told
+    back = _yololine("rollback", "--help").stdout
+    for option in ("--to", "--namespace", "--golden", "--timeout-seconds", "--store-uri"):
+        assert option in back
+    # The version's own.
+    assert "--cpu" not in back
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "told"),
+    [
+        (["deploy"], 2, "Missing argument 'NAME[@VERSION]'"),
+        (["deploy", "sheet", "--replicas", "two"], 2, "--replicas two: a whole number is wanted"),
+        (["deploy", "sheet", "--strategy", "canary"], 2, "use one of: rolling, shadow"),
+        (["deploy", "sheet"], 2, "is no bucket, and the pods that serve a version read it"),
+        (["deploy", "sheet", "--store-uri", "s3://"], 2, "s3://"),
+        (["rollback", "sheet"], 1, "is no usable kubeconfig"),
+        (["rollback", "Sheet"], 2, "deploy_service='Sheet': must be 1 to 41 lower-case"),
+        (["serve", "sheet"], 2, "model 'sheet': has no version in"),
+    ],
+)
+def test_going_live_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str], code: int, told: str
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    done = _yololine(*argv, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
     assert told in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []

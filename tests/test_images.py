@@ -14,7 +14,12 @@ SHA256 = "sha256:" + "0123456789abcdef" * 4
 
 def test_names_of_this_release() -> None:
     version = yololine.__version__
-    assert [image(name) for name in IMAGES] == [images.DATA, images.TRAIN, images.PLATFORM]
+    assert [image(name) for name in IMAGES] == [
+        images.DATA,
+        images.TRAIN,
+        images.PLATFORM,
+        images.PREDICTOR,
+    ]
     assert f"yololine/data:{version}" == images.DATA
     assert f"yololine/train:{version}" == images.TRAIN
     assert f"yololine/platform:{version}" == images.PLATFORM

@@ -101,7 +101,7 @@ print(yololine.component("clean_dataset").name)
 
 def test_installed_wheels_command_compiles(installed: Path, tmp_path: Path) -> None:
     command = installed / "bin" / "yololine"
-    for name, images in (("training", "data train"), ("train_detector", "train")):
+    for name, images in (("training", "data train predictor"), ("train_detector", "train")):
         told = in_wheel(
             installed, command, "compile", name, "--registry", "registry.example.com", cwd=tmp_path
         )

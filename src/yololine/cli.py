@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from yololine.runs.package import Package, Parameter
 
 _PARAMETERS_FILE = "parameters_file"
+_OF_A_RUN = {"model", "rollback", "data_image", "store_secret", "store_config"}
+_ROLLBACK = {"store_uri", "deploy_namespace", "deploy_golden", "deploy_timeout_seconds"}
+"""Of the deployment pipeline's parameters: what no command takes, and all that a rollback does."""
 
 
 class _Pipelines(click.Group):
@@ -93,8 +96,8 @@ def sample(out: Path, layout: str, images: int, seed: int) -> None:
 def compile_(name: str, registry: str, tag: str, pins: tuple[str, ...], out: str | None) -> None:
     """Write the compiled pipeline or component NAME, training if not given, for your registry.
 
-    Its steps then come from REGISTRY/data:TAG and REGISTRY/train:TAG. The file is what the UI's
-    upload and kfp.Client take.
+    Its images then come from REGISTRY/data:TAG, REGISTRY/train:TAG and REGISTRY/predictor:TAG. The
+    file is what the UI's upload and kfp.Client take.
     """
     from yololine.runs.reissue import reissue
 
@@ -128,6 +131,98 @@ def show(what: str, store_uri: str | None, as_json: bool) -> None:
         click.echo(found.model_dump_json(indent=1))
     else:
         shown.show(found, Console(highlight=False))
+
+
+class _Deployment(click.Command):
+    """A command with the deployment pipeline's parameters as options, read when they are needed."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        *own, help_ = super().get_params(ctx)
+        return [*own, *map(_option, _deployment_parameters(self.name)), help_]
+
+
+@cli.command(cls=_Deployment, short_help="Put a registered version live behind KServe.")
+@click.argument("model", metavar="NAME[@VERSION]")
+@click.pass_context
+def deploy(ctx: click.Context, /, model: str, **options: str | None) -> None:
+    """Put a version live: the champion of the model NAME, or NAME@VERSION.
+
+    The rollout is followed to its end, and golden images are sent to the endpoint. What was live
+    before comes back where the version does not come up or answers otherwise than in evaluation.
+    """
+    _go_live(ctx, model, options)
+
+
+@cli.command(cls=_Deployment, short_help="Put an earlier version live again.")
+@click.argument("service", metavar="SERVICE")
+@click.option("--to", "version", metavar="VERSION", help="[default: the one that was live before]")
+@click.pass_context
+def rollback(
+    ctx: click.Context, /, service: str, version: str | None, **options: str | None
+) -> None:
+    """Go back to an earlier version of SERVICE, as carefully as to a new one."""
+    _go_live(ctx, f"{service}@{version}" if version else service, options)
+
+
+@cli.command(short_help="Serve a registered version on this machine.")
+@click.argument("model", metavar="NAME[@VERSION]")
+@click.option("--store-uri", metavar="TEXT", help="Where models are. [default: as run's]")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=int, default=8080, show_default=True, help="Of HTTP and the page.")
+def serve(model: str, store_uri: str | None, host: str, port: int) -> None:
+    """Serve the champion of the model NAME, or NAME@VERSION, by the code that serves in a cluster.
+
+    The page at the address takes a picture and shows what is found in it.
+    """
+    from yololine.runs.parameters import local_defaults
+    from yololine.serving.local import serve_from_store
+
+    store_uri = store_uri or local_defaults()["store_uri"]
+    serve_from_store(store_uri, model, host=host, port=port, announce=click.echo)
+
+
+def _deployment_parameters(command: str | None) -> list[Parameter]:
+    """Of the deployment pipeline, by the names that they have in a command of their own."""
+    from dataclasses import replace
+
+    from yololine.runs.package import read_package
+
+    package = read_package(Path(pipeline_package("deployment")))
+    return [
+        replace(parameter, name=parameter.name.removeprefix("deploy_"))
+        for parameter in package.parameters
+        if parameter.name not in _OF_A_RUN and (command == "deploy" or parameter.name in _ROLLBACK)
+    ]
+
+
+def _go_live(ctx: click.Context, model: str, options: Mapping[str, str | None]) -> None:
+    from dataclasses import fields
+
+    from yololine.runs.parameters import local_defaults, merge
+    from yololine.steps.deploy import go_live
+    from yololine.steps.target import Target
+    from yololine.storage import open_store
+
+    command = ctx.info_name
+    given = merge(
+        _deployment_parameters(command),
+        options={name: text for name, text in options.items() if text is not None},
+        defaults=local_defaults(),
+    )
+    target = {
+        one.name: given[short]
+        for one in fields(Target)
+        if (short := one.name.removeprefix("deploy_")) in given
+    }
+    live = go_live(
+        open_store(given["store_uri"]),
+        model,
+        Target(**target),
+        rollback=command == "rollback",
+        say=click.echo,
+    )
+    checked = f", {live.golden_checked} golden images as evaluated" if live.golden_checked else ""
+    click.echo(f"{live.name}@{live.version} is live at {live.url}{checked}")
 
 
 def pipeline_command(file: Path) -> click.Command:

@@ -7,9 +7,10 @@ import re
 from yololine import __version__
 from yololine.errors import UsageError
 
-IMAGES = ("data", "train", "platform")
-"""`data` holds sources, datasets, scoring and reports, and no torch; `train` adds weights, training
-and export with torch and ultralytics; `platform` calls Kubernetes."""
+IMAGES = ("data", "train", "platform", "predictor")
+"""`data` holds sources, datasets, scoring, reports and deployment, and no torch; `train` adds
+weights, training and export with torch and ultralytics; `platform` calls Kubernetes; `predictor`
+serves a version, with neither torch nor ultralytics in it."""
 REGISTRY = "yololine"
 
 # https://github.com/distribution/reference: a host with its port, folders, a tag, a digest. A first
@@ -88,3 +89,4 @@ def checked_image(reference: str) -> str:
 DATA = image("data")
 TRAIN = image("train")
 PLATFORM = image("platform")
+PREDICTOR = image("predictor")

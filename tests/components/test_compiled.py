@@ -14,7 +14,7 @@ from components import COMPONENTS, NEVER_CACHED, load
 from tests.pipelines.walk import Compiled
 from yololine.errors import UsageError
 
-UPLOADED = ("preflight", "resolve_source", "clean_dataset", "prepare_weights")
+UPLOADED = ("preflight", "resolve_source", "clean_dataset", "prepare_weights", "deploy_model")
 """What the UI can run alone: everything they take can be typed."""
 
 

@@ -14,11 +14,11 @@ from kfp import dsl
 import components
 import yololine
 from components.catalogue import SAID, Input, inputs
-from yololine import pipeline_package
+from yololine import images, pipeline_package
 from yololine.runs.package import Parameter, read_package
 from yololine.sample import generate_sample
 from yololine.steps.judge import EvaluationManifest
-from yololine.storage import open_store
+from yololine.storage import FileRef, open_store
 from yololine.telemetry.journal import read_record
 from yololine.telemetry.records import StepState
 
@@ -202,6 +202,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory, photos: str) -> Alone:
         export_key="1" * 64,
         test_set_digest="2" * 64,
         metrics={"ap50": 0.7, "ap50_95": 0.4, "per_class": {}},
+        golden=FileRef(path="golden.parquet", sha256="3" * 64, size_bytes=1),
         tool_version=yololine.__version__,
     )
     Path(made.path("evaluation")).write_text(scored.model_dump_json())
@@ -209,12 +210,15 @@ def alone(tmp_path_factory: pytest.TempPathFactory, photos: str) -> Alone:
 
 
 ON_PROCESSOR = {"resources": ["nvidia.com/gpu", "0", "1", "2Gi"]}
+CASTINGS = {"model": "castings", "predictor_image": images.PREDICTOR}
 CHECKED: dict[str, dict[str, Any]] = {
     "clean_dataset": {},
     "split_dataset": {},
     "augment_dataset": {},
+    "build_test_set": {},
     "train_detector": ON_PROCESSOR,
     "decide_promotion": {},
+    "deploy_model": CASTINGS,
 }
 """Components with ranges -> what else they need."""
 OUTSIDE = [
@@ -237,6 +241,11 @@ WRONG = [
     ("train_detector", {"resources": ["nvidia.com/gpu"]}),
     ("train_detector", {"resources": ["nvidia.com/gpu", 1.0, "1", "2Gi"]}),
     ("decide_promotion", {"promotion_rules": {"map": 0.5}}),
+    ("deploy_model", CASTINGS),
+    ("deploy_model", CASTINGS | {"model": "Castings"}),
+    ("deploy_model", CASTINGS | {"deploy_strategy": "canary"}),
+    ("deploy_model", CASTINGS | {"deploy_replicas": 3, "deploy_max_replicas": 2}),
+    ("deploy_model", CASTINGS | {"deploy_node_selector": {"a b": "c"}}),
 ]
 
 

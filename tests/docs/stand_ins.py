@@ -21,6 +21,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from yololine.images import IMAGES, checked_image
+from yololine.serving.command import COMMAND
 
 ROOT = Path(__file__).parents[2]
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
@@ -110,7 +111,7 @@ def kubectl(arguments: list[str]) -> None:
 def podman(arguments: list[str]) -> None:
     """Images have names, a Containerfile is there, an archive is loaded only after it is saved."""
     parser = _Parser("podman")
-    verbs = parser.commands("build", "load", "login", "push", "save")
+    verbs = parser.commands("build", "load", "login", "push", "run", "save")
     verbs["build"].add_argument("--file", required=True, type=_in_repository)
     verbs["build"].add_argument("--tag", required=True, type=_image)
     verbs["build"].add_argument("context", choices=(".",))
@@ -118,10 +119,18 @@ def podman(arguments: list[str]) -> None:
     verbs["login"].add_argument("registry", type=_name)
     verbs["push"].add_argument("image", type=_image)
     verbs["push"].add_argument("--digestfile", type=Path)
+    for flag in ("--rm", "--read-only"):
+        verbs["run"].add_argument(flag, action="store_true")
+    verbs["run"].add_argument("--publish", type=_ports)
+    verbs["run"].add_argument("--tmpfs", "--volume", action="append")
+    verbs["run"].add_argument("image", type=_image)
+    verbs["run"].add_argument("options", nargs=argparse.REMAINDER)
     verbs["save"].add_argument("--multi-image-archive", action="store_true")
     verbs["save"].add_argument("--output", required=True, type=Path)
     verbs["save"].add_argument("images", nargs="+", type=_image)
     given = parser.parse_args(arguments)
+    if arguments[0] == "run":
+        COMMAND.make_context("predictor", given.options)
     if arguments[0] == "push" and given.digestfile:
         given.digestfile.write_text("sha256:" + "0" * 64)
     if arguments[0] == "save":

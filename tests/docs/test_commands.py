@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ CATALOGUE = ROOT / "docs" / "components.md"
 LANGUAGES |= {"py"}  # parts of a program, which the catalogue's own test puts together
 KUBEFLOW = "http://localhost:8080"
 MINIO = "http://localhost:9000"
+PORTS = ("8090", "8091", "8092")
+"""Of predictors: others in a test, for they may be taken."""
 TYPED = [
     page
     for page in PAGES
@@ -59,6 +62,9 @@ def addresses(page: Path, kfp_server: KfpServer, request: pytest.FixtureRequest)
         server.start()
         found |= {MINIO: f"http://{server.host}"}
         found |= {"vision-access-key": server.access_key, "vision-secret-key": server.secret_key}
+    for port in PORTS:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            found[port] = str(free.getsockname()[1])
     return found
 
 

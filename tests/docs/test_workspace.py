@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,27 @@ def test_a_wrong_command_fails_its_page(tmp_path: Path, text: str) -> None:
 def test_another_end_than_the_page_shows_fails_it(tmp_path: Path, text: str, output: str) -> None:
     with pytest.raises(AssertionError, match=r"page\.md:1"):
         Workspace(tmp_path / "clone").run(_typed(text, output))
+
+
+def test_a_server_runs_until_its_page_ends(tmp_path: Path) -> None:
+    code = "import time; print('ready', flush=True); time.sleep(600)"
+    page = tmp_path / "page.md"
+    page.write_text(
+        f'```console\n$ echo $$ > pid; exec python -c "{code}" &\nready\n$ cat pid\n...\n```\n'
+    )
+    workspace = Workspace(tmp_path / "clone")
+    workspace.follow(page)
+    pid = int((workspace.folder / "pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_server_that_ends_by_itself_fails_its_page(tmp_path: Path) -> None:
+    with (
+        pytest.raises(AssertionError, match="no such server"),
+        Workspace(tmp_path / "clone").running(_typed("echo no such server &", "ready")),
+    ):
+        pass
 
 
 def test_what_a_shell_keeps_is_kept_from_command_to_command(tmp_path: Path) -> None:

@@ -7,12 +7,17 @@ not found, and so fails the page.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tests.docs.blocks import ROOT, Command, blocks, commands
@@ -21,13 +26,17 @@ from tests.docs.stand_ins import STAND_INS
 OWN = ("kfp", "python", "yololine")
 """Programs of this environment."""
 SYSTEM = (
-    *("bash", "cat", "cp", "env", "grep", "head", "ls", "mkdir", "mktemp", "mv", "rm", "sed", "sh"),
+    *("bash", "cat", "cp", "curl", "env", "grep", "head", "ls", "mkdir", "mktemp", "mv", "rm"),
+    *("sed", "sh"),
     *("sha256sum", "sort", "tail", "uname", "wc"),
 )
 """Programs that every system has, and that do no harm in a folder of a test."""
 CLONE = ("components", "containers", "examples", "manifests", "pipelines")
 """Folders of the repository that commands name: a page is typed in a clone."""
 COLUMNS = "100"
+BACKGROUND = " &"
+"""At the end of a command: a server, which is left running until the page ends."""
+WAIT_SECONDS = 120
 
 
 class Workspace:
@@ -72,15 +81,53 @@ class Workspace:
         Raises:
             AssertionError: A command fails, or prints something else than the page shows.
         """
-        for block in blocks(page):
-            if block.file:
-                self._write(block.file, block.text)
-            elif block.language == "python":
-                self._write("block.py", block.text)
-                self.run(Command(where=block.where, text="python block.py", output=""))
-            elif block.language == "console":
-                for command in commands(block):
-                    self.run(command)
+        with ExitStack() as servers:
+            for block in blocks(page):
+                if block.file:
+                    self._write(block.file, block.text)
+                elif block.language == "python":
+                    self._write("block.py", block.text)
+                    self.run(Command(where=block.where, text="python block.py", output=""))
+                elif block.language == "console":
+                    for command in commands(block):
+                        if command.text.endswith(BACKGROUND):
+                            servers.enter_context(self.running(command))
+                        else:
+                            self.run(command)
+
+    @contextmanager
+    def running(self, command: Command) -> Iterator[None]:
+        """Start a server, and go on once it has printed what the page shows; end it at the end."""
+        typed = self._here(command.text.removesuffix(BACKGROUND))
+        bash = shutil.which("bash")
+        assert bash
+        with tempfile.TemporaryFile("w+") as printed:
+            server = subprocess.Popen(
+                [bash, "--norc", "-c", f". {shlex.quote(str(self._state))}\n{typed}"],
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                deadline = time.monotonic() + WAIT_SECONDS
+                while True:
+                    over = server.poll() is not None or time.monotonic() > deadline
+                    printed.seek(0)
+                    told = printed.read()
+                    assert not over, (
+                        f"{command.where}: $ {typed}\n{told}\nended, or is not what the page shows:"
+                        f"\n{command.output}"
+                    )
+                    if shows(self._here(command.output), told):
+                        break
+                    time.sleep(0.05)
+                yield
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(server.pid, signal.SIGTERM)
+                server.wait()
 
     def run(self, command: Command) -> None:
         """Type one command; where the page shows an error, it must fail, and else succeed."""

@@ -19,6 +19,7 @@ import pytest
 from tests.conftest import MinioServer
 from tests.e2e.line import MADE, REUSED, Line, command, run_ids, run_line, source_of
 from yololine import pipeline_package
+from yololine.evaluation.golden import read_golden
 from yololine.registry.versions import champion, read_version
 from yololine.storage import open_store
 from yololine.telemetry.journal import read_run
@@ -26,6 +27,8 @@ from yololine.telemetry.records import STEPS, StepState
 
 pytestmark = pytest.mark.e2e
 
+RUN_STEPS = set(STEPS) - {"deploy_model"}
+"""Of a training that puts nothing live."""
 KEPT = (
     "clean_dataset",
     "split_dataset",
@@ -62,7 +65,7 @@ def first(small: dict[str, Any]) -> Line:
 
 def test_first_run_makes_every_step(first: Line) -> None:
     assert first.exit_code == 0, first.output
-    assert set(first.records) == set(STEPS)
+    assert set(first.records) == RUN_STEPS
     assert first.states() == MADE
     assert "Traceback" not in first.output
 
@@ -74,7 +77,9 @@ def test_every_source_file_is_accounted_for(first: Line, small: dict[str, Any]) 
     assert files["kept"] + files["dropped"] + files["ignored"] == there
 
 
-def test_version_holds_model_metrics_and_lineage(first: Line, small: dict[str, Any]) -> None:
+def test_version_holds_model_metrics_and_lineage(
+    first: Line, small: dict[str, Any], tmp_path: Path
+) -> None:
     store = open_store(small["store_uri"])
     version = read_version(store, "steel-sheet", first.version)
     assert version
@@ -82,17 +87,23 @@ def test_version_holds_model_metrics_and_lineage(first: Line, small: dict[str, A
         "model.onnx",
         "weights.pt",
         "metrics.json",
+        "golden.parquet",
         "lineage.json",
         "report.html",
     }
     assert all(store.verified(ref) for ref in version.files.values())
+    golden_file = tmp_path / "golden.parquet"
+    store.download(version.files["golden.parquet"].path, golden_file)
+    golden = read_golden(golden_file)
+    assert golden.class_names == version.class_names
+    assert len(golden.images) == first.records["evaluate_detector"].facts["golden_images"] > 0
     metrics = json.loads(store.read_bytes(f"{version.folder}/metrics.json"))
     assert {"ap50", "ap50_95", "per_class"} <= set(metrics)
     lineage = json.loads(store.read_bytes(f"{version.folder}/lineage.json"))
     assert lineage["source_uri"] == small["source_uri"]
     assert lineage["source_digest"] == first.records["resolve_source"].digest
     assert lineage["dataset_digest"] == first.records["clean_dataset"].digest
-    behind = set(STEPS) - {"preflight", "resolve_source", "report_run"}
+    behind = RUN_STEPS - {"preflight", "resolve_source", "report_run"}
     assert set(lineage["steps"]) == behind
     crowned = champion(store, "steel-sheet")
     assert crowned
@@ -238,11 +249,11 @@ def test_yaml_runs_under_plain_kfp_local(
     assert done.returncode == 0, done.stdout + done.stderr
     (run_id,) = set(run_ids(small["store_uri"])) - before
     records = read_run(open_store(small["store_uri"]), run_id)
-    assert set(records) == set(STEPS)
+    assert set(records) == RUN_STEPS
     assert records["register_model"].state is StepState.REUSED
     assert records["register_model"].facts["version"] == first.version
     pages = {path.parent.name: path for path in tmp_path.rglob("report")}
-    assert set(pages) == {step.replace("_", "-") for step in STEPS}
+    assert set(pages) == {step.replace("_", "-") for step in RUN_STEPS}
     assert all(page.read_text().lstrip().startswith("<!doctype html>") for page in pages.values())
 
 

@@ -12,7 +12,7 @@ import pytest
 import yololine
 from components import NEVER_CACHED
 from tests.pipelines.walk import Compiled
-from yololine.images import DATA, TRAIN
+from yololine.images import DATA, PREDICTOR, TRAIN
 from yololine.telemetry.records import STEPS
 
 NEEDED = {"source_uri", "model_name"}
@@ -36,6 +36,21 @@ DEFAULTS: dict[str, Any] = {
     "train_retry_wait_seconds": 300,
     "min_map50": 0.5,
     "promotion_rules": {},
+    "deploy": False,
+    "deploy_service": "",
+    "deploy_namespace": "",
+    "deploy_strategy": "rolling",
+    "deploy_golden": True,
+    "deploy_timeout_seconds": 600,
+    "deploy_replicas": 1,
+    "deploy_max_replicas": 0,
+    "deploy_cpu": "2",
+    "deploy_memory": "2Gi",
+    "deploy_gpu_count": "0",
+    "deploy_node_selector": {},
+    "deploy_tolerations": [],
+    "predictor_image": PREDICTOR,
+    "serving_account": "yololine-serving",
     "data_image": DATA,
     "train_image": TRAIN,
     "gpu_type": "nvidia.com/gpu",
@@ -171,7 +186,7 @@ def test_every_step_has_the_store_by_secret_alone(
     assert not re.search(r"password|token|access_?key|secret_?key", names)
 
 
-def test_scoring_waits_for_training_and_the_test_set_does_not(tasks: dict[str, Any]) -> None:
+def test_each_step_waits_for_what_it_needs(tasks: dict[str, Any]) -> None:
     def behind(step: str) -> set[str]:
         found: set[str] = set()
         pending = [step]
@@ -184,9 +199,31 @@ def test_scoring_waits_for_training_and_the_test_set_does_not(tasks: dict[str, A
         return found
 
     assert behind("build_test_set").isdisjoint({"augment_dataset", "train_detector"})
-    assert "build_test_set" not in behind("train_detector") | behind("augment_dataset")
+    # Training waits for what refuses a promotion rule for a class that there is not.
+    assert "build_test_set" in behind("train_detector")
+    assert "build_test_set" not in behind("augment_dataset")
     assert {"build_test_set", "train_detector"} <= behind("evaluate_detector")
-    assert behind("register_model") == set(STEPS) - {"register_model", "report_run"}
+    after = {"register_model", "deploy_model", "report_run"}
+    assert behind("register_model") == set(STEPS) - after
+
+
+def test_only_a_promoted_version_goes_live_and_only_where_asked_for(line: Compiled) -> None:
+    conditions = {
+        task["taskInfo"]["name"]: (task["triggerPolicy"]["condition"], task["dependentTasks"])
+        for _, dag in line.groups()
+        for task in dag["tasks"].values()
+        if "condition" in task.get("triggerPolicy", {})
+        for task in [task | {"dependentTasks": task.get("dependentTasks", [])}]
+    }
+    told, behind = conditions["to-deploy"]
+    assert told == "inputs.parameter_values['pipelinechannel--deploy'] == true"
+    assert {"decide-promotion", "register-model"} <= set(behind)
+    told, _ = conditions["promoted"]
+    assert told == "inputs.parameter_values['pipelinechannel--decide-promotion-Output'] == true"
+    (group,) = (dag for _, dag in line.groups() if "deploy-model" in dag["tasks"])
+    assert set(group["tasks"]) == {"deploy-model"}
+    model = line.tasks["deploy_model"]["inputs"]["parameters"]["model"]
+    assert model == {"componentInputParameter": "pipelinechannel--register-model-Output"}
 
 
 def test_what_must_not_be_cached_is_not(tasks: dict[str, Any]) -> None:

@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 
-from yololine.errors import RegistryError, StoreUnavailable, UsageError
+from yololine.errors import IntegrityError, RegistryError, StoreUnavailable, UsageError
 from yololine.registry.versions import (
     Version,
     champion,
     check_model_name,
     crown,
+    fetch_version,
     find_version,
+    open_folder,
     read_version,
     register,
+    resolve_version,
     version_name,
 )
 from yololine.storage.local import LocalStore
@@ -226,3 +229,152 @@ def test_a_damaged_champion_is_said(
     file.write_bytes(file.read_bytes()[:20])
     with pytest.raises(RegistryError, match=r"champion\.json: names no champion: it is damaged"):
         champion(store, NAME)
+
+
+# Which version a person means.
+
+
+def test_a_name_means_the_champion_and_a_version_itself(
+    store: LocalStore, register_one: Callable[..., Version]
+) -> None:
+    first, second = register_one(), register_one("f" * 64)
+    crown(store, first)
+    assert resolve_version(store, NAME) == first
+    assert resolve_version(store, f" {NAME}@{second.version} ") == second
+    assert resolve_version(store, second.reference) == second
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("casting-defect", r"did you mean casting-defects\? There are: casting-defects"),
+        ("others", "model 'others': has no version in .*There are: casting-defects"),
+        ("Casting Defects", "use 'casting-defects'"),
+        (NAME, "has no champion: none of its versions was promoted; name a version, for instance"),
+        (f"{NAME}@0123456789ff", f"did you mean {NAME}@0123456789ab"),
+        (f"{NAME}@", "there are: 0123456789ab"),
+        (f"{NAME}@../../x", "is not in .*; there are: 0123456789ab"),
+        (f"{NAME}@latest", "there are: 0123456789ab"),
+        ("", "choose a name such as"),
+    ],
+)
+def test_what_is_no_version_is_refused_with_those_that_are(
+    text: str, words: str, store: LocalStore, register_one: Callable[..., Version]
+) -> None:
+    register_one(promoted=False)
+    with pytest.raises(UsageError, match=words):
+        resolve_version(store, text)
+
+
+def test_in_an_empty_store_there_is_nothing_to_choose_from(store: LocalStore) -> None:
+    with pytest.raises(UsageError, match=r"has no version in .*; run the training first"):
+        resolve_version(store, NAME)
+
+
+def test_a_damaged_version_is_not_taken_for_a_missing_one(
+    store: LocalStore, register_one: Callable[..., Version]
+) -> None:
+    made = register_one()
+    (store.root / made.folder / "manifest.json").write_text("{}")
+    with pytest.raises(RegistryError, match=r"manifest\.json: is damaged"):
+        resolve_version(store, made.reference)
+
+
+# In a folder.
+
+
+def test_a_version_that_was_fetched_opens(
+    store: LocalStore, register_one: Callable[..., Version], tmp_path: Path
+) -> None:
+    made = register_one()
+    folder = tmp_path / "served"
+    fetch_version(store, made, folder)
+    assert open_folder(folder) == made
+    assert {path.name for path in folder.iterdir()} == {*made.files, "manifest.json"}
+    # As KServe copies it: the folder of the store itself.
+    assert open_folder(store.root / made.folder) == made
+
+
+def test_what_serves_does_without_the_weights(
+    store: LocalStore, register_one: Callable[..., Version], tmp_path: Path
+) -> None:
+    made = register_one()
+    fetch_version(
+        store, made, tmp_path / "served", files=[n for n in made.files if n != "weights.pt"]
+    )
+    assert open_folder(tmp_path / "served") == made
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "words"),
+    [
+        ("model.onnx", "changed", r"model\.onnx: has sha256 .*, registered with"),
+        ("model.onnx", "cut short", r"model\.onnx: has \d+ bytes, registered with"),
+        ("model.onnx", "gone", r"model\.onnx: cannot be read .*though the manifest names it"),
+        ("metrics.json", "gone", r"metrics\.json: cannot be read"),
+        ("weights.pt", "changed", r"weights\.pt: has sha256"),
+        ("manifest.json", "cut short", r"manifest\.json: is no manifest of a version"),
+        ("manifest.json", "gone", r"manifest\.json: cannot be read .*holds no version"),
+    ],
+)
+def test_a_folder_that_is_not_what_was_registered_is_refused(
+    name: str,
+    damage: str,
+    words: str,
+    store: LocalStore,
+    register_one: Callable[..., Version],
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "served"
+    fetch_version(store, register_one(), folder)
+    file = folder / name
+    match damage:
+        case "cut short":
+            file.write_bytes(file.read_bytes()[:-1])
+        case "changed":
+            file.write_bytes(file.read_bytes().replace(b"0", b"1"))
+        case "gone":
+            file.unlink()
+    with pytest.raises(RegistryError, match=words):
+        open_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["../model.onnx", "/etc/passwd", "a/b"])
+def test_a_manifest_that_leaves_its_folder_is_refused(
+    name: str, store: LocalStore, register_one: Callable[..., Version], tmp_path: Path
+) -> None:
+    made = register_one()
+    evil = made.model_copy(update={"files": made.files | {name: made.files["model.onnx"]}})
+    with pytest.raises(RegistryError, match="would lie outside its folder"):
+        fetch_version(store, evil, tmp_path / "served")
+    assert not (tmp_path / "served").exists()
+    fetch_version(store, made, tmp_path / "served")
+    (tmp_path / "served" / "manifest.json").write_text(evil.model_dump_json())
+    with pytest.raises(RegistryError, match="would lie outside its folder"):
+        open_folder(tmp_path / "served")
+
+
+def test_a_version_without_a_model_is_none(
+    store: LocalStore, register_one: Callable[..., Version], tmp_path: Path
+) -> None:
+    made = register_one()
+    fetch_version(store, made, tmp_path / "served")
+    empty = made.model_copy(update={"files": {}})
+    (tmp_path / "served" / "manifest.json").write_text(empty.model_dump_json())
+    with pytest.raises(RegistryError, match=r"holds no model\.onnx"):
+        open_folder(tmp_path / "served")
+
+
+def test_a_fetch_that_fails_leaves_no_version(
+    store: LocalStore, register_one: Callable[..., Version], tmp_path: Path
+) -> None:
+    """Even where one was: half of it is of another."""
+    made = register_one()
+    folder = tmp_path / "served"
+    fetch_version(store, made, folder)
+    (store.root / made.files["report.html"].path).write_text("another report")
+    with pytest.raises(IntegrityError):
+        fetch_version(store, made, folder)
+    assert not (folder / "manifest.json").exists()
+    with pytest.raises(RegistryError, match=r"holds no golden\.parquet; there are: model\.onnx"):
+        fetch_version(store, made, folder, files=["golden.parquet"])

@@ -38,6 +38,7 @@ TIMES = {
     "evaluate_detector": (1622, 66),
     "decide_promotion": (1708, 0.8),
     "register_model": (1728, 5.1),
+    "deploy_model": (1765, 96),
 }
 
 
@@ -355,6 +356,26 @@ def facts() -> dict[str, dict[str, Any]]:
     }
 
 
+def deployed() -> dict[str, Any]:
+    """What a deployment tells."""
+    return {
+        "name": "strip-defects",
+        "version": "7",
+        "previous_version": "6",
+        "class_names": list(CLASSES),
+        "service": "strip-defects",
+        "namespace": "vision",
+        "url": "http://strip-defects-predictor.vision.svc.cluster.local",
+        "golden_checked": 12,
+        "seconds": 91.4,
+        "rollback": False,
+        "happened": [
+            {"at": "2025-05-03T02:29:26+00:00", "said": "applying version 7 to strip-defects"},
+            {"at": "2025-05-03T02:30:51+00:00", "said": "sending 12 golden images"},
+        ],
+    }
+
+
 def record(step: str, told: Mapping[str, Any], **changes: Any) -> StepRecord:
     offset, seconds = TIMES[step]
     versions = {"yololine": "0.1.0", "python": "3.11.9"}
@@ -423,9 +444,12 @@ def pictures() -> dict[str, bytes]:
 
 
 def succeeded_run() -> Run:
+    records = {step: record(step, told) for step, told in facts().items()}
+    asked = {**records["preflight"].parameters, "deploy": True}
+    records["preflight"] = records["preflight"].model_copy(update={"parameters": asked})
     return Run(
         state=RunState.SUCCEEDED,
-        records={step: record(step, told) for step, told in facts().items()},
+        records={**records, "deploy_model": record("deploy_model", deployed())},
         exhibits=pictures(),
     )
 

@@ -128,7 +128,8 @@ def test_the_report_has_every_section(succeeded: Any) -> None:
         "Succeeded",
         "Promoted: version 7",
         "0.764",
-        "28 min 53 s",
+        "31 min 1 s",
+        "Live: version 7",
         "per_class.crack.ap50 0.538 reaches the minimum 0.500",
         "duplicate picture",
         "same bytes as images/coil-0702-0111.jpg",
@@ -192,7 +193,7 @@ def test_the_runs_own_error_is_told_where_no_step_has_one() -> None:
     )
     assert "Training run" in page.said
     assert "StoreUnavailable : s3://x: does not answer; start it" in page.said
-    assert page.said.count("not run") == len(SHOWN)
+    assert page.said.count("not run") == len(SHOWN) - 1  # no deployment was asked for
 
 
 def test_the_words_of_every_failed_step_are_there(failed: Any) -> None:
@@ -406,16 +407,58 @@ def test_empty_records_leave_a_page(succeeded: Any, step: str) -> None:
 
 def test_a_step_the_report_does_not_know_is_shown_as_it_is(succeeded: Any) -> None:
     record = succeeded.records["register_model"]
-    deployed = record.model_copy(
+    calibrated = record.model_copy(
         update={
-            "step": "deploy_model",
+            "step": "calibrate_cameras",
             "facts": {"endpoint": "http://strip-defects", "ready": True},
         }
     )
-    page = report(succeeded, records={**succeeded.records, "deploy_model": deployed})
+    page = report(succeeded, records={**succeeded.records, "calibrate_cameras": calibrated})
     assert "http://strip-defects" in page.said
-    assert "deploy_model" in page.ids
-    assert "Deploy model" in Page(render_step_page(deployed, {})).said
+    assert "calibrate_cameras" in page.ids
+    assert "Calibrate cameras" in Page(render_step_page(calibrated, {})).said
+
+
+def test_a_deployment_alone_is_a_report_of_its_own(succeeded: Any) -> None:
+    live = {"deploy_model": succeeded.records["deploy_model"]}
+    page = report(succeeded, records=live)
+    assert "Deployment" in page.said
+    for word in ("Training run", "not run", "Score the exported model"):
+        assert word not in page.said
+    for words in ("Live: version 7", "6 before, now 7", "12 answered as evaluated", "in vision"):
+        assert words in page.said
+    assert live["deploy_model"].facts["url"] in page.said
+
+
+def test_wrong_answers_are_shown_beside_the_right_ones(succeeded: Any) -> None:
+    record = succeeded.records["deploy_model"]
+    box = {"name": "scratch", "xywh": [0.1, 0.1, 0.2, 0.2], "right": False, "score": 0.9}
+    wrong = {
+        "exhibit": "example-0",
+        "caption": f"coil {HOSTILE}.jpg",
+        "differences": ["scratch 0.90 at (64, 48, 192, 144) is not found"],
+        "truth": [box],
+        "found": [],
+    }
+    told = {k: v for k, v in record.facts.items() if k not in {"url", "golden_checked"}}
+    failed = record.model_copy(
+        update={
+            "state": StepState.FAILED,
+            "facts": {**told, "wrong_answers": [wrong]},
+            "error": ErrorRecord(kind="DeploymentError", message="detects other things"),
+        }
+    )
+    pages = (
+        report(succeeded, state=RunState.FAILED, records={"deploy_model": failed}),
+        Page(render_step_page(failed, succeeded.exhibits)),
+    )
+    for page in pages:
+        assert 'aria-label="evaluation: 1 scratch (1 not answered)"' in page.text
+        assert 'aria-label="endpoint: nothing"' in page.text
+        assert "is not found" in page.said
+        assert "7, not live" in page.said
+        assert "<script>alert" not in page.text
+    assert "Failed at step 1 of 1: Put the version live and verify it" in pages[0].said
 
 
 def test_losses_without_validation_leave_the_line_out(succeeded: Any) -> None:

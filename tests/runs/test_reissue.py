@@ -22,11 +22,12 @@ from yololine.runs.reissue import Reissued, reissue
 
 DIGEST = "sha256:" + "c" * 64
 REGISTRY = "registry.example.com:5000/vision"
-NAMES = ("training", *COMPONENTS)
+PIPELINES = ("training", "deployment")
+NAMES = (*PIPELINES, *COMPONENTS)
 
 
 def shipped(name: str) -> Path:
-    find = yololine.pipeline_package if name == "training" else yololine.component_package
+    find = yololine.pipeline_package if name in PIPELINES else yololine.component_package
     return Path(find(name))
 
 
@@ -59,11 +60,13 @@ def test_the_line_has_the_other_images_and_nothing_else_changes() -> None:
     assert differences("training", issued.text) == {
         (*parameters, "data_image", "defaultValue"): f"{REGISTRY}/data:7",
         (*parameters, "train_image", "defaultValue"): f"{REGISTRY}/train:7",
+        (*parameters, "predictor_image", "defaultValue"): f"{REGISTRY}/predictor:7",
     }
     # Comments too.
-    assert not re.search(r"yololine/(data|train)\b", issued.text)
+    assert not re.search(r"yololine/(data|train|predictor)\b", issued.text)
     assert issued.text.count(f"{REGISTRY}/data:7") == 2
-    assert issued.images == {"data": f"{REGISTRY}/data:7", "train": f"{REGISTRY}/train:7"}
+    names = ("data", "train", "predictor")
+    assert issued.images == {name: f"{REGISTRY}/{name}:7" for name in names}
 
 
 def test_no_step_of_the_line_has_an_image_of_its_own() -> None:
@@ -104,6 +107,7 @@ def test_an_image_is_pinned_by_its_digest() -> None:
     assert issued.images == {
         "data": f"mirror.example.com/python/data@{DIGEST}",
         "train": f"{REGISTRY}/train:7",
+        "predictor": f"{REGISTRY}/predictor:7",
     }
     assert f"{REGISTRY}/data" not in issued.text
 
@@ -120,7 +124,10 @@ def test_an_image_is_pinned_by_its_digest() -> None:
         ({"pins": ["data"]}, "is no image's name"),
         ({"pins": [f"prod=r/data@{DIGEST}"]}, "does not begin with one of data=, train="),
         ({"pins": ["data=r/data:1", "data=r/data:2"]}, "names data once more"),
-        ({"pins": ["platform=r/platform:1"]}, "is no image of training; it has: data, train"),
+        (
+            {"pins": ["platform=r/platform:1"]},
+            "is no image of training; it has: data, predictor, train",
+        ),
     ],
 )
 def test_what_is_wrong_is_told(options: dict[str, Any], words: str) -> None:
@@ -166,7 +173,8 @@ def command(
 def test_the_command_writes_the_line_into_the_working_folder(tmp_path: Path) -> None:
     done = command("--registry", REGISTRY, "--tag", "7", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"training.yaml: {REGISTRY}/data:7, {REGISTRY}/train:7\n"
+    names = ", ".join(f"{REGISTRY}/{image}:7" for image in ("data", "train", "predictor"))
+    assert done.stdout == f"training.yaml: {names}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["training.yaml"]
     text = (tmp_path / "training.yaml").read_text()
     assert text == reissue("training", registry=REGISTRY, tag="7").text

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -380,3 +380,38 @@ main()
     )
     assert done.returncode == 0, done.stderr
     assert "succeeded" in done.stdout
+
+
+def test_a_model_tells_what_is_live_where(store: Store, tmp_path: Path) -> None:
+    from yololine.registry.deployments import Deployed, keep_deployed
+
+    _register(store, tmp_path, "a" * 64)
+    _register(store, tmp_path, "b" * 64)
+    at = datetime(2025, 5, 3, 2, 0, tzinfo=UTC)
+    live = Deployed(
+        name="strip",
+        namespace="vision",
+        service="strip",
+        version="a" * 12,
+        url="http://strip.vision",
+        at=at,
+    )
+    keep_deployed(store, live)
+    trouble = {
+        "version": "",
+        "url": "",
+        "at": None,
+        "trouble": "does not come up",
+        "trouble_at": at,
+    }
+    keep_deployed(store, live.model_copy(update={"service": "lab", **trouble}))
+    told = _printed(store, "strip")
+    assert f"live       strip in vision: version {'a' * 12}, since 2025-05-0" in told
+    assert "http://strip.vision" in told
+    assert "trouble    lab in vision, 2025-05-0" in told
+    assert "does not come up" in told
+    assert "live " in _printed(store, f"strip@{'a' * 12}")
+    assert "live " not in _printed(store, f"strip@{'b' * 12}")
+    shown = look_up(store, "strip")
+    assert isinstance(shown, ShownVersion)
+    assert [one.service for one in shown.deployed] == ["lab", "strip"]

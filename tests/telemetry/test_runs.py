@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from yololine.telemetry.records import ErrorRecord, StepRecord, StepState
-from yololine.telemetry.runs import DEAD_AFTER, RunRecord, RunState, state_of
+from yololine.telemetry.records import STEPS, ErrorRecord, StepRecord, StepState
+from yololine.telemetry.runs import DEAD_AFTER, RunRecord, RunState, state_of, steps_of
 
 BEGAN = datetime(2025, 5, 3, 2, 0, tzinfo=UTC)
 RUN = RunRecord(
@@ -38,6 +38,14 @@ FAILED = _record(
 )
 STOPPED = _record("train_detector", StepState.TERMINATED, 10, 60)
 REGISTERED = _record("register_model", StepState.DONE, 100, 101)
+ASKED = _record("preflight", StepState.DONE, 0, 2, parameters={"deploy": True})
+PROMOTED = REGISTERED.model_copy(update={"facts": {"promoted": True}})
+HELD = REGISTERED.model_copy(update={"facts": {"promoted": False}})
+DEPLOYING = _record("deploy_model", StepState.RUNNING, 105)
+LIVE = _record("deploy_model", StepState.DONE, 105, 109)
+BROKEN = _record(
+    "deploy_model", StepState.FAILED, 105, 109, error=ErrorRecord(kind="X", message="no")
+)
 SAID_FAILED = _record("report_run", StepState.DONE, 70, 71, parameters={"state": "failed"})
 SAID_TERMINATED = _record("report_run", StepState.DONE, 70, 71, parameters={"state": "terminated"})
 SAID_NOTHING = _record("report_run", StepState.RUNNING, 70)
@@ -65,6 +73,15 @@ SAID_NOTHING = _record("report_run", StepState.RUNNING, 70)
         ([DONE, _record("train_detector", StepState.FAILED, 90, 95), SAID_FAILED], RunState.FAILED),
         ([DONE, REGISTERED], RunState.SUCCEEDED),
         ([DONE, REGISTERED.model_copy(update={"state": StepState.REUSED})], RunState.SUCCEEDED),
+        # Where a promoted version goes live, that ends the run.
+        ([ASKED, PROMOTED], RunState.RUNNING),
+        ([ASKED, HELD], RunState.SUCCEEDED),
+        ([ASKED, PROMOTED, DEPLOYING], RunState.RUNNING),
+        ([ASKED, PROMOTED, LIVE], RunState.SUCCEEDED),
+        ([ASKED, PROMOTED, BROKEN], RunState.FAILED),
+        ([DEPLOYING], RunState.RUNNING),
+        ([LIVE], RunState.SUCCEEDED),
+        ([BROKEN], RunState.FAILED),
     ],
 )
 def test_how_a_run_stands_is_read_from_its_steps(
@@ -94,3 +111,22 @@ def test_only_a_cluster_waits_for_hours_between_steps(
     run: RunRecord | None, state: RunState
 ) -> None:
     assert state_of({"preflight": DONE}, run, at=BEGAN + timedelta(hours=5)) is state
+
+
+@pytest.mark.parametrize(
+    ("records", "steps"),
+    [
+        ([], set(STEPS) - {"deploy_model"}),
+        ([DONE, REGISTERED], set(STEPS) - {"deploy_model"}),
+        ([ASKED], set(STEPS)),
+        # In a pipeline of one's own there may be no preflight.
+        ([REGISTERED, LIVE], set(STEPS)),
+        ([LIVE], {"deploy_model", "report_run"}),
+        ([LIVE, SAID_NOTHING], {"deploy_model", "report_run"}),
+    ],
+)
+def test_a_run_has_the_steps_that_were_asked_for(
+    records: list[StepRecord], steps: set[str]
+) -> None:
+    found = steps_of({record.step: record for record in records})
+    assert list(found) == [step for step in STEPS if step in steps]

@@ -1,15 +1,17 @@
 """Registered versions of a model, and which of them is the champion.
 
-models/<name>/<version>/model.onnx weights.pt metrics.json lineage.json report.html
+models/<name>/<version>/model.onnx weights.pt metrics.json golden.parquet lineage.json report.html
 models/<name>/<version>/manifest.json   sha256 and size of each, written last
 models/<name>/champion.json             the promoted version
 """
 
 from __future__ import annotations
 
+import difflib
 import random
 import re
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,17 @@ from pydantic import ValidationError
 
 from yololine.errors import NotFound, RegistryError, UsageError
 from yololine.frozen import Frozen
-from yololine.storage import FileRef, Store, publish_files
+from yololine.storage import FileRef, Store, fetch_files, publish_files, sha256_file
+from yololine.storage.disk import disk_in_words, replacing
 from yololine.telemetry.records import now
 
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """A Kubernetes label's value in lower case: the name becomes an InferenceService's later."""
 VERSION_DIGITS = 12
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+WEIGHTS = "weights.pt"
+"""For training on: what serves the version does without them."""
 ATTEMPTS = 5
 """How often a version is written while other writers of it come in between."""
 
@@ -45,6 +52,11 @@ class Version(Frozen):
     def folder(self) -> str:
         """Path below the store's root."""
         return f"models/{self.name}/{self.version}"
+
+    @property
+    def reference(self) -> str:
+        """What a person types to mean it."""
+        return f"{self.name}@{self.version}"
 
 
 class Champion(Frozen):
@@ -89,10 +101,152 @@ def find_version(store: Store, name: str, key: str) -> Version | None:
 def read_version(store: Store, name: str, version: str) -> Version | None:
     """A registered version, None where there is none, or a damaged manifest says nothing of it."""
     try:
-        data = store.read_bytes(f"models/{name}/{version}/manifest.json")
+        data = store.read_bytes(f"models/{name}/{version}/{MANIFEST}")
         return Version.model_validate_json(data)
     except (NotFound, ValidationError):
         return None
+
+
+def resolve_version(store: Store, text: str) -> Version:
+    """The version that a person names.
+
+    Args:
+        store: Where versions are registered.
+        text: `NAME` for the model's champion, or `NAME@VERSION`.
+
+    Raises:
+        UsageError: There is no such model or version, or the model has no champion.
+        RegistryError: The version, or what names the champion, is damaged.
+    """
+    name, at, wanted = text.strip().partition("@")
+    check_model_name(name)
+    there = _version_names(store, name)
+    if not there:
+        models = sorted({path.split("/")[1] for path in store.paths("models")})
+        near = difflib.get_close_matches(name, models, n=1)
+        raise UsageError(
+            f"model {name!r}",
+            rule=f"has no version in {store.uri}",
+            remedy=(f"did you mean {near[0]}? " if near else "")
+            + (f"There are: {', '.join(models)}" if models else "run the training first"),
+        )
+    if not at:
+        reigning = champion(store, name)
+        if reigning is None:
+            raise UsageError(
+                f"model {name!r}",
+                rule="has no champion: none of its versions was promoted",
+                remedy=f"name a version, for instance {name}@{there[0]}; there are: "
+                + ", ".join(there),
+            )
+        wanted = reigning.version
+    if wanted not in there:
+        near = difflib.get_close_matches(wanted, there, n=1, cutoff=0.4)
+        raise UsageError(
+            f"version {name}@{wanted}",
+            rule=f"is not in {store.uri}",
+            remedy=f"did you mean {name}@{near[0]}?" if near else f"there are: {', '.join(there)}",
+        )
+    found = read_version(store, name, wanted)
+    if found is None:
+        raise RegistryError(
+            f"{store.uri}/models/{name}/{wanted}/{MANIFEST}",
+            rule="is damaged, or of another version of yololine",
+            remedy="run the training of this version again: it is registered anew",
+        )
+    return found
+
+
+def fetch_version(
+    store: Store, version: Version, folder: Path, *, files: Iterable[str] | None = None
+) -> None:
+    """Bring a version's files into a folder, each verified, and its manifest last.
+
+    Args:
+        store: Where the version is registered.
+        version: Which.
+        folder: Where they go; it is made. A folder without manifest.json is no version yet.
+        files: Names of the files wanted, None for all.
+
+    Raises:
+        RegistryError: The version holds no file of such a name.
+        StoreError: A file cannot be read, or is not what was registered.
+    """
+    wanted = tuple(version.files if files is None else files)
+    refs = [(_ref(version, name), folder / name) for name in wanted]
+    with disk_in_words(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)
+    fetch_files(store, refs)
+    with disk_in_words(folder), replacing(folder / MANIFEST) as file:
+        file.write(version.model_dump_json(indent=1).encode())
+
+
+def open_folder(folder: Path) -> Version:
+    """The version whose files lie in a folder, each of them verified against its manifest.
+
+    `weights.pt` may be missing.
+
+    Raises:
+        RegistryError: The manifest or a file is missing, or is not what was registered.
+    """
+    manifest = folder / MANIFEST
+    try:
+        version = Version.model_validate_json(manifest.read_bytes())
+    except OSError as error:
+        raise RegistryError(
+            manifest,
+            rule=f"cannot be read ({error.strerror}), so the folder holds no version",
+            remedy="give the folder of a version: models/NAME/VERSION of a store, or a copy of it",
+        ) from error
+    except ValidationError as error:
+        raise RegistryError(
+            manifest,
+            rule="is no manifest of a version, or one of another version of yololine",
+            remedy="fetch the version again",
+        ) from error
+    _ref(version, MODEL)
+    for name in version.files:
+        _check_file(folder / name, _ref(version, name))
+    return version
+
+
+def _check_file(file: Path, ref: FileRef) -> None:
+    try:
+        size_bytes = file.stat().st_size
+        if size_bytes != ref.size_bytes:
+            rule = f"has {size_bytes} bytes, registered with {ref.size_bytes}"
+        elif (sha256 := sha256_file(file)) != ref.sha256:
+            rule = f"has sha256 {sha256[:12]}..., registered with {ref.sha256[:12]}..."
+        else:
+            return
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and file.name == WEIGHTS:
+            return
+        rule = f"cannot be read ({error.strerror}), though the manifest names it"
+    raise RegistryError(file, rule=rule, remedy="fetch the version again; nothing of it was used")
+
+
+def _ref(version: Version, name: str) -> FileRef:
+    if name not in version.files:
+        raise RegistryError(
+            f"version {version.reference}",
+            rule=f"holds no {name}",
+            remedy=f"there are: {', '.join(version.files)}; run its training again to register "
+            "it anew, or take another version",
+        )
+    if Path(name).name != name:
+        raise RegistryError(
+            f"version {version.reference}",
+            rule=f"names a file {name!r}, which would lie outside its folder",
+            remedy="do not use it: its manifest was not written by yololine",
+        )
+    return version.files[name]
+
+
+def _version_names(store: Store, name: str) -> list[str]:
+    paths = (path.split("/") for path in store.paths(f"models/{name}"))
+    return sorted(parts[2] for parts in paths if len(parts) == 4 and parts[3] == MANIFEST)
 
 
 def register(
@@ -146,7 +300,7 @@ def register(
             metrics=metrics,
             registered_at=standing.registered_at if standing else now(),
         )
-        store.write_bytes(f"{folder}/manifest.json", made.model_dump_json(indent=1).encode())
+        store.write_bytes(f"{folder}/{MANIFEST}", made.model_dump_json(indent=1).encode())
         # Files of one writer under the manifest of another would be no version.
         if whole := find_version(store, name, key):
             return whole

@@ -108,6 +108,40 @@ def panel(
     return Panel(outlines=tuple(outlines), tags=tuple(tags), summary=_summary(named, wrong))
 
 
+def to_draw(
+    boxes_xyxy: Any,
+    names: Sequence[str],
+    *,
+    right: Any,
+    scores: Any = None,
+    width: int,
+    height: int,
+) -> list[dict[str, Any]]:
+    """Boxes as `panel` takes them, wrong ones first: they are what one looks for.
+
+    Args:
+        boxes_xyxy: (n, 4), pixels of the photograph.
+        names: Of their classes, n.
+        right: Whether each is right, n.
+        scores: Of each, n, 0..1; None where they are the truth.
+        width: Of the photograph, pixels.
+        height: Of the photograph, pixels.
+    """
+    boxes = []
+    for index in sorted(range(len(names)), key=lambda i: bool(right[i])):
+        x1, y1, x2, y2 = (float(value) for value in boxes_xyxy[index])
+        fractions = (x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height)
+        boxes.append(
+            {
+                "name": names[index],
+                "xywh": [round(value, 4) for value in fractions],
+                "right": bool(right[index]),
+                "score": None if scores is None else round(float(scores[index]), 3),
+            }
+        )
+    return boxes
+
+
 def _readable(
     boxes: Sequence[Mapping[str, Any]] | None,
 ) -> Iterator[tuple[str, tuple[float, float, float, float], bool, float | None]]:

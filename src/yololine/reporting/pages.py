@@ -20,10 +20,17 @@ from yololine.reporting.plots import PrecisionRecall, precision_recall, training
 from yololine.reporting.timeline import Timeline, is_reused, ran_in, timeline
 from yololine.telemetry.endings import Continuation, end_of, with_ends
 from yololine.telemetry.records import STEPS, Attempt, ErrorRecord, StepRecord, StepState, now
-from yololine.telemetry.runs import EXIT_HANDLER, RunState
+from yololine.telemetry.runs import DEPLOYMENT, EXIT_HANDLER, RunState, steps_of
 
 _GROUPS: tuple[tuple[str, dict[str, str]], ...] = (
-    ("Result", {"decide_promotion": "Decision", "evaluate_detector": "Test results"}),
+    (
+        "Result",
+        {
+            "deploy_model": "Deployment",
+            "decide_promotion": "Decision",
+            "evaluate_detector": "Test results",
+        },
+    ),
     (
         "Model",
         {
@@ -58,7 +65,7 @@ _PAGE_BYTES = 4_900_000
 """A page of more than 5 MB opens slowly in the pipelines UI, and is not sent by mail."""
 _PICTURES_BYTES = (3_000_000, 1_500_000, 0)
 """Of pictures on a page: fewer where the words and tables take the room."""
-_RESULTS = set(_HEADINGS) - {"preflight", "resolve_source"}
+_RESULTS = set(_HEADINGS) - {"preflight", "resolve_source", "deploy_model"}
 """Steps whose results a later run can take as they are."""
 _FINISHED = (StepState.DONE, StepState.REUSED)
 _ENDED_EARLY = (StepState.FAILED, StepState.TERMINATED)
@@ -144,6 +151,7 @@ def render_run_report(
     if provenance:
         nav.setdefault("Record", []).append(NavEntry("provenance", "Digests and versions"))
     promoted: bool | None = _facts(records, "decide_promotion").get("promoted")
+    deployed = _facts(records, DEPLOYMENT)
     return _render(
         "report.html",
         records,
@@ -154,6 +162,8 @@ def render_run_report(
         run_ended=ended,
         promoted=promoted if ended else None,
         version=_facts(records, "register_model").get("version"),
+        live=deployed.get("version") if deployed.get("url") else None,
+        only_deploys=steps_of(records)[0] == DEPLOYMENT,
         started_at=_start(records, run_id),
         tiles=list(_tiles(records, line)),
         failure=failure,
@@ -308,6 +318,13 @@ def _sections(records: Mapping[str, StepRecord]) -> Iterator[tuple[StepRecord, s
 
 
 def _tiles(records: Mapping[str, StepRecord], line: Timeline) -> Iterator[Tile]:
+    deployed = _facts(records, DEPLOYMENT)
+    if deployed.get("golden_checked"):
+        yield Tile(
+            name="Golden images",
+            value=words.count(deployed["golden_checked"]),
+            sub="answered as evaluated",
+        )
     scores = _facts(records, "evaluate_detector")
     minimums = {
         rule.get("metric"): rule.get("minimum")
@@ -354,7 +371,7 @@ def _failure(
     at_fault, told = end_of(with_ends(own, state), state)
     headline, progress = _FAILURES[state], ""
     if at_fault is not None:
-        line = [step for step in STEPS if step != EXIT_HANDLER]
+        line = [step for step in steps_of(records) if step != EXIT_HANDLER]
         title = STEPS.get(at_fault.step, words.spaced(at_fault.step))
         headline += (
             f" at step {line.index(at_fault.step) + 1} of {len(line)}: {title}"

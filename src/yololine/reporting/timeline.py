@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from yololine.reporting.words import duration
 from yololine.telemetry.records import STEPS, StepRecord, StepState
+from yololine.telemetry.runs import steps_of
 
 _PAUSE_SECONDS = 300.0
 """A longer stretch in which no step ran is cut short: a run retried the next morning would
@@ -101,7 +102,7 @@ def timeline(
         if ran_in(record, run_id) and (step != "report_run" or record.finished_at)
     }
     axis = _Axis(sorted(own.values()))
-    steps = [*STEPS, *(step for step in records if step not in STEPS)]
+    steps = [*steps_of(records), *(step for step in records if step not in STEPS)]
     rows = tuple(
         _row(step, records.get(step), own.get(step), axis, run_id)
         for step in steps

@@ -22,6 +22,7 @@ _RESULTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "evaluate_detector": lambda facts: f"AP50 {facts['ap50']:.3f}",
     "decide_promotion": lambda facts: "promoted" if facts["promoted"] else "not promoted",
     "register_model": lambda facts: f"{facts['name']} {facts['version']}",
+    "deploy_model": lambda facts: f"{facts['version']} at {facts['url']}",
 }
 
 

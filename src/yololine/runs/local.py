@@ -31,7 +31,7 @@ from yololine.storage.local import LocalStore
 from yololine.telemetry.journal import RUN_ID_VARIABLE, report_path, write_run_record
 from yololine.telemetry.orphans import RUN_LOCK_VARIABLE, held_run_lock
 from yololine.telemetry.records import STEPS, StepState, now
-from yololine.telemetry.runs import EXIT_HANDLER, RunRecord, RunState
+from yololine.telemetry.runs import DEPLOYMENT, EXIT_HANDLER, RunRecord, RunState
 
 GRACE_SECONDS = 30.0
 """How long a step may take to save what it has when it is told to stop: what a pod has, too."""
@@ -60,7 +60,7 @@ def run_locally(
     arguments = with_absolute_paths(arguments)
     store = open_store(arguments["store_uri"])
     store.check_writable()
-    run = _new_run(package, store, command)
+    run = _new_run(package, arguments, store, command)
     told = _told(run, arguments)
     began = time.monotonic()
     try:
@@ -177,7 +177,7 @@ def _start(job: Path, run: Run, scratch: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def _new_run(package: Package, store: Store, command: str) -> Run:
+def _new_run(package: Package, arguments: Mapping[str, Any], store: Store, command: str) -> Run:
     run_id = f"{package.name}-{now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     home = (
         store.root / "runs" if isinstance(store, LocalStore) else Path("yololine-runs").absolute()
@@ -185,7 +185,13 @@ def _new_run(package: Package, store: Store, command: str) -> Run:
     return Run(
         run_id=run_id,
         pipeline=package.name,
-        steps=tuple(step for step in STEPS if step in package.steps),
+        steps=tuple(
+            step
+            for step in STEPS
+            if step in package.steps
+            # A pipeline that has no such choice always deploys.
+            and (step != DEPLOYMENT or arguments.get("deploy", True))
+        ),
         store_uri=store.uri,
         folder=home / run_id,
         command=command,
@@ -197,7 +203,7 @@ def _told(run: Run, arguments: Mapping[str, Any]) -> RunRecord:
         run_id=run.run_id,
         pipeline=run.pipeline,
         store_uri=run.store_uri,
-        model_name=str(arguments.get("model_name", "")),
+        model_name=str(arguments.get("model_name") or arguments.get("model", "")),
         command=run.command,
         logs=str(run.logs),
         host=platform.node(),

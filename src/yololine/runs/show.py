@@ -16,6 +16,7 @@ from rich.text import Text
 
 from yololine.errors import NotFound, RegistryError
 from yololine.frozen import Frozen
+from yololine.registry.deployments import Deployed, deployments_of
 from yololine.registry.versions import Version, champion, read_version
 from yololine.runs.facts import fact
 from yololine.runs.find import Meant, find, versions_by_model
@@ -68,6 +69,8 @@ class ShownVersion(Frozen):
     lineage: dict[str, Any]
     others: tuple[str, ...]
     """Further versions of the model, where only its name was given."""
+    deployed: tuple[Deployed, ...]
+    """Services of the model, where only its name was given; else those with this version."""
     steps: dict[str, StepRecord]
     """The results it was made of, as far as the store still has them."""
 
@@ -145,6 +148,11 @@ def _version(store: Store, meant: Meant) -> ShownVersion:
         version=version,
         lineage=lineage,
         others=tuple(name for name in others if name != version.version),
+        deployed=tuple(
+            one
+            for one in deployments_of(store, meant.model)
+            if not meant.named or one.version == version.version
+        ),
         steps={
             step: record_of_result(result, result.made_in_run)
             for step, of_step in (lineage.get("steps") or {}).items()
@@ -186,6 +194,10 @@ def _of_run(run: ShownRun) -> Iterator[Text | Table | Padding]:
         facts = run.steps["register_model"].facts
         yield _row("version", f"{facts.get('name')}@{facts.get('version')}")
         yield _row("", str(facts.get("uri", "")))
+    if (live := run.steps.get("deploy_model")) and live.facts.get("url"):
+        facts = live.facts
+        yield _row("live", f"{facts.get('version')} at {facts['url']}")
+        yield _row("", f"{facts.get('golden_checked', 0)} golden images answered as evaluated")
     source = run.steps.get("resolve_source")
     yield from _lineage(run.steps, source.facts.get("source_uri", "") if source else "")
     if not run.logs and (images := _images(run.steps)):
@@ -224,8 +236,19 @@ def _of_version(shown: ShownVersion) -> Iterator[Text | Table | Padding]:
         yield _row("file", f"{Path(file.path).name} {file.size_bytes} B sha256 {file.sha256}")
     if shown.report:
         yield _row("report", shown.report)
+    for deployed in shown.deployed:
+        yield from _of_service(deployed)
     if shown.others:
         yield _row("others", ", ".join(shown.others))
+
+
+def _of_service(deployed: Deployed) -> Iterator[Text]:
+    where = f"{deployed.service} in {deployed.namespace}"
+    if deployed.version and deployed.at:
+        yield _row("live", f"{where}: version {deployed.version}, since {_moment(deployed.at)}")
+        yield _row("", deployed.url)
+    if deployed.trouble and deployed.trouble_at:
+        yield _row("trouble", f"{where}, {_moment(deployed.trouble_at)}: {deployed.trouble}")
 
 
 def _steps(steps: Mapping[str, StepRecord]) -> Table:

@@ -245,13 +245,15 @@ def summary(outcome: RunOutcome) -> Text:
         )
         rows.append(("model", ", ".join(filter(None, (registered, *judged)))))
         rows.append(("", str(model.facts.get("uri", ""))))
+    if (live := outcome.records.get("deploy_model")) and (told := result(live)):
+        rows.append(("live", told))
     rows.append(("report", outcome.report))
     rows.append(("logs", str(outcome.run.logs)))
     text = Text()
-    for name, told in rows:
-        if told:
+    for name, value in rows:
+        if value:
             text.append(f"{name:7} ", "dim")
-            text.append(f"{told}\n", RUN_LOOK[outcome.state] if name == "run" else "")
+            text.append(f"{value}\n", RUN_LOOK[outcome.state] if name == "run" else "")
     text.rstrip()
     return text
 

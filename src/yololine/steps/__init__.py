@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         resolve_source,
         split_dataset,
     )
+    from yololine.steps.deploy import deploy_model
     from yololine.steps.judge import decide_promotion, evaluate_detector, register_model
     from yololine.steps.learn import export_detector, prepare_weights, train_detector
     from yololine.steps.report import report_run, report_run_from_journal
@@ -26,6 +27,7 @@ __all__ = [
     "build_test_set",
     "clean_dataset",
     "decide_promotion",
+    "deploy_model",
     "evaluate_detector",
     "export_detector",
     "preflight",
@@ -47,6 +49,7 @@ _ROOMS = {
         "resolve_source",
         "split_dataset",
     ),
+    "deploy": ("deploy_model",),
     "judge": ("decide_promotion", "evaluate_detector", "register_model"),
     "learn": ("export_detector", "prepare_weights", "train_detector"),
     "report": ("report_run", "report_run_from_journal"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,32 +22,22 @@ from yololine.evaluation.promotion import class_faults, rule_faults
 from yololine.registry.versions import check_model_name
 from yololine.steps.parameters import check_start_weights, limit_faults
 from yololine.steps.perform import log_to_stdout, refuse, running, write_page
+from yololine.steps.pods import (
+    accelerator_faults,
+    image_faults,
+    quantity_faults,
+    selector_faults,
+    toleration_faults,
+)
+from yololine.steps.target import Target, store_faults
 from yololine.storage import Entry, open_object, open_store, sha256_bytes
 
-QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
-"""Kubernetes quantities without exponents: number and unit."""
-UNITS = {"": 1, "m": 1e-3} | {
-    prefix + suffix: base**power
-    for suffix, base in (("", 1000), ("i", 1024))
-    for power, prefix in enumerate("KMGTP", 1)
-}
-UNITS["k"] = UNITS.pop("K")
 LEAST: dict[str, tuple[float, str]] = {
     "cpu": (0.5, "'4'"),
     "memory": (2 * 1024**3, "'16Gi'"),
 }
 """The training step asks for half a core and 1 GiB: Kubernetes refuses a limit below. Shared memory
 counts too."""
-RESOURCE_NAME = re.compile(r"([a-z0-9.-]+/)?[A-Za-z0-9][A-Za-z0-9._-]*")
-COUNT = re.compile(r"[0-9]{1,4}")
-LABEL_KEY = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-LABEL_VALUE = re.compile(r"|[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-IMAGE = re.compile(
-    r"([A-Za-z0-9.-]+(:\d+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
-)
-OPERATORS = ("Exists", "Equal")
-EFFECTS = ("", "NoSchedule", "PreferNoSchedule", "NoExecute")
-TOLERATION_FIELDS = ("key", "operator", "value", "effect", "tolerationSeconds")
 
 
 def preflight(report: str, *, parameters: dict[str, Any]) -> str:
@@ -166,6 +154,26 @@ def _check_parameters(checks: _Checks, p: dict[str, Any]) -> None:
     limited = ("max_dropped_fraction", "train_retries", "train_retry_wait_seconds")
     checks.add("limits", limit_faults(**{name: p[name] for name in limited}))
     checks.add("pod", list(_pod_faults(p)), f"{p['gpu_count']} x {p['gpu_type']}")
+    _check_deployment(checks, p)
+
+
+def _check_deployment(checks: _Checks, p: dict[str, Any]) -> None:
+    """Also where nothing goes live, so that what is wrong is no surprise on the day it shall."""
+    target = Target.of(p)
+    faults: list[YololineError] = list(target.faults())
+    if p["deploy"]:
+        faults += store_faults(p["store_uri"])
+    if faults or not (p["deploy"] or p["deploy_service"]):
+        checks.add("deployment", faults, "none")
+        return
+    service = p["deploy_service"] or p["model_name"]
+    with checks.check("deployment", service if p["deploy"] else "none"):
+        # Only now: Kubernetes' client takes a moment to import.
+        from yololine.steps.deploy import check_cluster, check_service_name
+
+        check_service_name(service)
+        if p["deploy"]:
+            check_cluster(target, model_name=p["model_name"], store_uri=p["store_uri"])
 
 
 def _check_policy(name: str) -> None:
@@ -191,15 +199,12 @@ def _fraction_faults(p: dict[str, Any]) -> Iterator[YololineError]:
 
 
 def _pod_faults(p: dict[str, Any]) -> Iterator[YololineError]:
-    if not COUNT.fullmatch(str(p["gpu_count"])):
-        yield _fault(
-            p,
-            "gpu_count",
-            "must be a whole number, 0 or more, as text",
-            "give '1', or '0' to train on the processor",
+    if faults := list(
+        accelerator_faults(
+            "gpu_count", p["gpu_count"], p["gpu_type"], zero="to train on the processor"
         )
-    elif int(p["gpu_count"]) and not RESOURCE_NAME.fullmatch(p["gpu_type"]):
-        yield _fault(p, "gpu_type", "is no Kubernetes resource", "use for instance nvidia.com/gpu")
+    ):
+        yield from faults
     elif int(p["gpu_count"]) > 1 and int(p["batch_size"]) % int(p["gpu_count"]):
         yield _fault(
             p,
@@ -208,79 +213,11 @@ def _pod_faults(p: dict[str, Any]) -> Iterator[YololineError]:
             f"use a multiple of {p['gpu_count']}",
         )
     for name, (least, example) in LEAST.items():
-        quantity = QUANTITY.fullmatch(str(p[name]))
-        if not quantity:
-            yield _fault(p, name, "is no Kubernetes quantity", f"write it as {example}")
-        elif float(quantity[1]) * UNITS[quantity[2] or ""] < least:
-            yield _fault(p, name, "is less than the step asks for", f"write it as {example}")
-    for label, value in p["node_selector"].items():
-        if not LABEL_KEY.fullmatch(label):
-            yield UsageError(
-                f"node_selector[{label!r}]",
-                rule="is no label's name",
-                remedy="write name or prefix/name, as kubectl get nodes --show-labels does",
-            )
-        if not isinstance(value, str) or not LABEL_VALUE.fullmatch(value):
-            yield UsageError(
-                f"node_selector[{label!r}]={value!r}",
-                rule="is no label value",
-                remedy="give text: letters, digits, '-', '_' and '.', at most 63",
-            )
-    for index, toleration in enumerate(p["tolerations"]):
-        yield from _toleration_faults(f"tolerations[{index}]", toleration)
+        yield from quantity_faults(name, p[name], least=least, example=example)
+    yield from selector_faults("node_selector", p["node_selector"])
+    yield from toleration_faults("tolerations", p["tolerations"])
     for name in ("data_image", "train_image"):
-        if not IMAGE.fullmatch(p[name]):
-            yield _fault(
-                p, name, "is no name of an image", "write it as registry:5000/folder/train:0.1.0"
-            )
-
-
-def _toleration_faults(where: str, toleration: Any) -> Iterator[YololineError]:
-    if not isinstance(toleration, dict):
-        yield UsageError(
-            f"{where}={toleration!r}",
-            rule="is no object",
-            remedy='write {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}',
-        )
-        return
-    for name, value in toleration.items():
-        if name not in TOLERATION_FIELDS:
-            near = difflib.get_close_matches(name, TOLERATION_FIELDS, n=1)
-            yield UsageError(
-                f"{where}.{name}",
-                rule="is no field of a toleration",
-                remedy=f"use {near[0]}" if near else f"use {', '.join(TOLERATION_FIELDS)}",
-            )
-        elif name == "tolerationSeconds":
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                yield UsageError(f"{where}.{name}={value!r}", rule="is no number", remedy="use 300")
-        elif not isinstance(value, str):
-            yield UsageError(
-                f"{where}.{name}={value!r}", rule="is no text", remedy="put it in quotes"
-            )
-    operator, effect = toleration.get("operator", "Equal"), toleration.get("effect", "")
-    if effect not in EFFECTS:
-        yield UsageError(
-            f"{where}.effect={effect!r}",
-            rule="is no taint effect",
-            remedy="use NoSchedule, PreferNoSchedule or NoExecute",
-        )
-    if operator not in OPERATORS:
-        yield UsageError(
-            f"{where}.operator={operator!r}", rule="is no operator", remedy="use Exists or Equal"
-        )
-    elif operator == "Exists" and toleration.get("value"):
-        yield UsageError(
-            f"{where}.value={toleration['value']!r}",
-            rule="means nothing with operator Exists",
-            remedy="leave it out, or use Equal",
-        )
-    elif operator == "Equal" and not toleration.get("key"):
-        yield UsageError(
-            where,
-            rule="has no key, which only operator Exists may lack",
-            remedy="give the taint's key, or operator Exists to tolerate every taint",
-        )
+        yield from image_faults(name, p[name], example="registry:5000/folder/train:0.1.0")
 
 
 def _check_places(checks: _Checks, p: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,14 +19,24 @@ from yololine.dataset.schema import Row, read_rows
 from yololine.detector.manifests import ExportedManifest
 from yololine.errors import Faults
 from yololine.evaluation.confusion import confusion, iou_matrix
+from yololine.evaluation.golden import (
+    GOLDEN_FILE,
+    SHOWN_SCORE,
+    Golden,
+    GoldenImage,
+    choose_golden,
+    write_golden,
+)
 from yololine.evaluation.metrics import Metrics, Truth, coco_metrics
 from yololine.evaluation.promotion import Decision, decide, rule_faults
-from yololine.evaluation.scoring import IOU_THRESHOLD, LOWEST_SCORE, score_rows
+from yololine.evaluation.scoring import score_rows
 from yololine.frozen import Frozen
+from yololine.inference.decoding import decode_rgb
+from yololine.inference.detector import IOU_THRESHOLD, LOWEST_SCORE
 from yololine.inference.postprocess import Detections
-from yololine.inference.preprocess import decode_rgb
 from yololine.registry import versions
 from yololine.registry.versions import Version
+from yololine.reporting.boxes import to_draw
 from yololine.reporting.pages import render_run_report
 from yololine.reporting.pictures import thumbnail
 from yololine.steps.data import fetch_shards
@@ -43,15 +53,13 @@ from yololine.steps.perform import (
 )
 from yololine.steps.report import exhibits_of
 from yololine.steps.sinks import ConfusionSink, MetricSink
-from yololine.storage import fetch_files
+from yololine.storage import FileRef, fetch_files
 from yololine.telemetry.journal import read_run
 from yololine.telemetry.records import StepState
 from yololine.telemetry.results import behind, line_of
 from yololine.telemetry.runs import RunState
 
 Flags = NDArray[np.bool_]
-SHOWN_SCORE = 0.25
-"""From this score a detection counts in the confusion matrix and is drawn."""
 MATCH_IOU = 0.5
 EXAMPLES = 12
 
@@ -64,6 +72,8 @@ class EvaluationManifest(Frozen):
     export_key: str
     test_set_digest: str
     metrics: dict[str, Any]
+    golden: FileRef
+    """Test images with their detections: what a deployed version must answer."""
     tool_version: str
 
     @property
@@ -104,7 +114,7 @@ def evaluate_detector(
         store_uri=store_uri,
         beside=evaluation,
         parameters=config,
-        packages=("onnxruntime", "faster-coco-eval", "numpy", "opencv-python-headless"),
+        packages=("openvino", "onnxruntime", "faster-coco-eval", "numpy", "opencv-python-headless"),
     ) as step:
         model = read_manifest(exported, ExportedManifest)
         tests = read_manifest(test_set, TestSetManifest)
@@ -117,34 +127,47 @@ def evaluate_detector(
             onnx = scratch / "model.onnx"
             fetch_files(step.store, [(model.onnx, onnx)])
             shards = fetch_shards(step.store, tests.shards, scratch / "test")
-            truths, found, milliseconds = score_rows(
-                (row for shard in shards for row in read_rows(shard)),
+            sizes_bytes: list[int] = []
+            tested = score_rows(
+                _measured(_rows(shards), sizes_bytes),
                 onnx,
                 image_size=model.image_size,
-                class_count=len(model.class_names),
+                class_names=model.class_names,
             )
+            truths, found = tested.truths, tested.found
             scores = coco_metrics(truths, found, model.class_names)
             matrix = confusion(
                 truths, found, model.class_names, min_score=SHOWN_SCORE, min_iou=MATCH_IOU
             )
             chosen = _examples(truths, found)
-            rows = (row for shard in shards for row in read_rows(shard))
+            images = dict.fromkeys(
+                choose_golden(
+                    [truth.file_name for truth in truths], found, sizes_bytes, min_score=SHOWN_SCORE
+                ),
+                b"",
+            )
+            rows = _keeping(_rows(shards), images)
             exhibits, examples = _show_examples(rows, truths, found, chosen, model.class_names)
+            write_golden(scratch / GOLDEN_FILE, _golden(images, truths, found, model.class_names))
             return Made(
-                manifest=lambda _: EvaluationManifest(
+                manifest=lambda files: EvaluationManifest(
                     key="",
                     export_key=model.key,
                     test_set_digest=tests.digest,
                     metrics=_registry_metrics(scores),
+                    golden=files[GOLDEN_FILE],
                     tool_version=yololine.__version__,
                 ),
+                files={GOLDEN_FILE: scratch / GOLDEN_FILE},
                 facts={
                     **scores.model_dump(mode="json"),
                     "confusion": matrix.model_dump(mode="json"),
                     "confidence_threshold": SHOWN_SCORE,
                     "iou_threshold": MATCH_IOU,
                     "images": len(truths),
-                    "latency_ms": round(milliseconds, 2),
+                    "golden_images": len(images),
+                    "latency_ms": round(tested.milliseconds, 2),
+                    "engine": tested.engine.model_dump(),
                     "examples": examples,
                 },
                 exhibits=exhibits,
@@ -152,9 +175,9 @@ def evaluate_detector(
 
         result = perform(step, config=config, make=make, manifest_out=evaluation, page_out=report)
         _log_metrics(result.facts, metrics, confusion_out)
-        scored = EvaluationManifest.model_validate(result.manifest)
-        LOG.info("evaluate_detector: AP50 %.3f on %d images", scored.ap50, tests.images)
-    return scored
+        made = EvaluationManifest.model_validate(result.manifest)
+        LOG.info("evaluate_detector: AP50 %.3f on %d images", made.ap50, tests.images)
+    return made
 
 
 def decide_promotion(
@@ -289,10 +312,22 @@ def _register(
         scratch = Path(scratch_name)
         files = {
             name: scratch / name
-            for name in ("model.onnx", "weights.pt", "metrics.json", "lineage.json", "report.html")
+            for name in (
+                versions.MODEL,
+                versions.WEIGHTS,
+                "metrics.json",
+                GOLDEN_FILE,
+                "lineage.json",
+                "report.html",
+            )
         }
         fetch_files(
-            step.store, [(model.onnx, files["model.onnx"]), (model.weights, files["weights.pt"])]
+            step.store,
+            [
+                (model.onnx, files[versions.MODEL]),
+                (model.weights, files[versions.WEIGHTS]),
+                (scored.golden, files[GOLDEN_FILE]),
+            ],
         )
         files["metrics.json"].write_text(json.dumps(scored.metrics, indent=1))
         files["lineage.json"].write_text(json.dumps(lineage, indent=1))
@@ -361,6 +396,48 @@ def _registry_metrics(scores: Metrics) -> dict[str, Any]:
     return dict(document)
 
 
+def _rows(shards: Iterable[Path]) -> Iterator[Row]:
+    return (row for shard in shards for row in read_rows(shard))
+
+
+def _measured(rows: Iterable[Row], sizes_bytes: list[int]) -> Iterator[Row]:
+    """The rows, while the sizes of their images are written down."""
+    for row in rows:
+        sizes_bytes.append(len(row.image_bytes))
+        yield row
+
+
+def _keeping(rows: Iterable[Row], images: dict[int, bytes]) -> Iterator[Row]:
+    """The rows, while the images of those whose indices `images` has are put into it."""
+    for index, row in enumerate(rows):
+        if index in images:
+            images[index] = row.image_bytes
+        yield row
+
+
+def _golden(
+    images: dict[int, bytes],
+    truths: list[Truth],
+    found: list[Detections],
+    class_names: tuple[str, ...],
+) -> Golden:
+    return Golden(
+        images=tuple(
+            GoldenImage(
+                file_name=truths[index].file_name,
+                image_bytes=image_bytes,
+                width=truths[index].width,
+                height=truths[index].height,
+                detections=found[index].above(SHOWN_SCORE),
+            )
+            for index, image_bytes in images.items()
+        ),
+        class_names=class_names,
+        min_score=SHOWN_SCORE,
+        iou_threshold=IOU_THRESHOLD,
+    )
+
+
 def _log_metrics(facts: dict[str, Any], metrics: MetricSink, confusion_out: ConfusionSink) -> None:
     metrics.log_metric("ap50", facts["ap50"])
     metrics.log_metric("ap50_95", facts["ap50_95"])
@@ -423,29 +500,11 @@ def _show_examples(
         there, right = _right(truth, shown)
         names = [class_names[int(c)] for c in truth.class_ids]
         guesses = [class_names[int(c)] for c in shown.class_ids]
+        size = {"width": row.width, "height": row.height}
         examples[index] = {
             "exhibit": name,
             "caption": chosen[index],
-            "truth": _boxes(row, names, truth.boxes_xyxy, there, None),
-            "found": _boxes(row, guesses, shown.boxes_xyxy, right, shown.scores),
+            "truth": to_draw(truth.boxes_xyxy, names, right=there, **size),
+            "found": to_draw(shown.boxes_xyxy, guesses, right=right, scores=shown.scores, **size),
         }
     return exhibits, [examples[index] for index in chosen]
-
-
-def _boxes(
-    row: Row, names: list[str], boxes_xyxy: Any, right: Flags, scores: Any
-) -> list[dict[str, Any]]:
-    """Boxes in fractions of the photograph, wrong ones first: they are what one looks for."""
-    boxes = []
-    for index in sorted(range(len(names)), key=lambda i: bool(right[i])):
-        x1, y1, x2, y2 = (float(value) for value in boxes_xyxy[index])
-        fractions = (x1 / row.width, y1 / row.height, (x2 - x1) / row.width, (y2 - y1) / row.height)
-        boxes.append(
-            {
-                "name": names[index],
-                "xywh": [round(value, 4) for value in fractions],
-                "right": bool(right[index]),
-                "score": None if scores is None else round(float(scores[index]), 3),
-            }
-        )
-    return boxes

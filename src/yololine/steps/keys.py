@@ -14,7 +14,7 @@ REVISIONS: dict[str, int] = {
     "build_test_set": 1,
     "train_detector": 1,
     "export_detector": 1,
-    "evaluate_detector": 2,
+    "evaluate_detector": 3,
     "decide_promotion": 1,
     "register_model": 1,
 }

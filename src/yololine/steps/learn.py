@@ -281,7 +281,7 @@ def export_detector(
         "export_detector",
         store_uri=store_uri,
         beside=exported,
-        packages=(*PACKAGES, "onnx", "onnxruntime"),
+        packages=(*PACKAGES, "onnx", "openvino", "onnxruntime"),
     ) as step:
         given = read_manifest(split, SplitManifest)
         training = read_manifest(trained, TrainedManifest)
@@ -293,7 +293,7 @@ def export_detector(
 
         def make(scratch: Path) -> Made:
             from yololine.detector.export import export_onnx
-            from yololine.inference.preprocess import decode_rgb
+            from yololine.inference.decoding import decode_rgb
 
             weights, onnx = scratch / "weights.pt", scratch / "model.onnx"
             fetch_files(step.store, [(training.weights, weights)])

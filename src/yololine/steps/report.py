@@ -12,8 +12,8 @@ from yololine.telemetry.records import ErrorRecord, StepRecord, StepState, now
 from yololine.telemetry.results import line_of
 from yololine.telemetry.runs import (
     EXIT_HANDLER,
-    LAST_STEP,
     RunState,
+    last_step,
     model_name_of,
     state_of,
 )
@@ -77,7 +77,8 @@ def renew_report(store: Store, record: StepRecord) -> None:
         record: What the step has just written there.
     """
     ends = record.state in {StepState.FAILED, StepState.TERMINATED} or (
-        record.step == LAST_STEP and record.state is not StepState.RUNNING
+        record.state is not StepState.RUNNING
+        and record.step == last_step(read_run(store, record.run_id))
     )
     if ends or store.exists(report_path(record.run_id)):
         _keep(store, record.run_id, _page(store, record.run_id))

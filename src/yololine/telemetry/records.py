@@ -23,9 +23,12 @@ STEPS: dict[str, str] = {
     "evaluate_detector": "Score the exported model",
     "decide_promotion": "Hold the metrics against the rules",
     "register_model": "Register the version",
+    "deploy_model": "Put the version live and verify it",
     "report_run": "Write the run report",
 }
-"""Every step of the training line in the order of the graph, with its title."""
+"""Every step of the training line in the order of the graph, with its title.
+
+The deployment pipeline has the last two."""
 
 
 class StepState(StrEnum):

@@ -7,14 +7,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from yololine.frozen import Frozen
-from yololine.telemetry.records import StepRecord, StepState
+from yololine.telemetry.records import STEPS, StepRecord, StepState
 
 BEAT_SECONDS = 20.0
 """How often a running step renews its record."""
 DEAD_AFTER = timedelta(seconds=120)
 """Silence after which a step that says it runs does not: a few beats, a patient retry of the store,
 and the clocks of two machines apart."""
-LAST_STEP = "register_model"
+REGISTRATION = "register_model"
+DEPLOYMENT = "deploy_model"
 EXIT_HANDLER = "report_run"
 
 
@@ -52,6 +53,32 @@ def model_name_of(records: Mapping[str, StepRecord], run: RunRecord | None) -> s
     return next((str(name) for name in told if name), run.model_name if run else "")
 
 
+def steps_of(records: Mapping[str, StepRecord]) -> tuple[str, ...]:
+    """The steps that a run has, in the order of the line.
+
+    Deployment is one where it was asked for, or was done all the same; of a run that only deploys
+    it is the first.
+    """
+    if {DEPLOYMENT} == set(records) - {EXIT_HANDLER}:
+        return (DEPLOYMENT, EXIT_HANDLER)
+    deploys = DEPLOYMENT in records or _asked_to_deploy(records)
+    return tuple(step for step in STEPS if deploys or step != DEPLOYMENT)
+
+
+def last_step(records: Mapping[str, StepRecord]) -> str:
+    """The step that ends a run well, before its report: what is not promoted is not deployed."""
+    if DEPLOYMENT in records:
+        return DEPLOYMENT
+    registered = records.get(REGISTRATION)
+    promoted = registered is not None and registered.facts.get("promoted") is True
+    return DEPLOYMENT if promoted and _asked_to_deploy(records) else REGISTRATION
+
+
+def _asked_to_deploy(records: Mapping[str, StepRecord]) -> bool:
+    asked = records.get("preflight")
+    return asked is not None and asked.parameters.get("deploy") is True
+
+
 def state_of(records: Mapping[str, StepRecord], run: RunRecord | None, *, at: datetime) -> RunState:
     """How a run stands at a moment.
 
@@ -76,7 +103,7 @@ def state_of(records: Mapping[str, StepRecord], run: RunRecord | None, *, at: da
     ):
         if ended in states:
             return state
-    last = records.get(LAST_STEP)
+    last = records.get(last_step(records))
     if last and last.state in {StepState.DONE, StepState.REUSED}:
         return RunState.SUCCEEDED
     # A command's steps follow each other at once; a cluster's may wait for hours for a node.
