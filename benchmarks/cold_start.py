@@ -1,69 +1,57 @@
-"""From the start of a container to its first boxes: `python benchmarks/cold_start.py`.
+"""From the start of a predictor to its first boxes: `python benchmarks/cold_start.py`.
 
-Two images, built on the same base, serve the same detector, yolo11n, with KServe's protocols:
+Two servers of the same detector, yolo11n, take turns in being started on this machine's Python:
 
-- containers/predictor, as `make images` builds it;
-- kserve with ultralytics as their pages say: `pip install kserve ultralytics`, in the releases of
-  requirements/dev.txt, and a model class around the .pt. OpenCV is exchanged for its build without
-  a GUI, since the other one does not load in a slim base.
+- yololine: `python -m yololine.serving` on a registered version;
+- kserve with ultralytics: its ModelServer and the .pt, as a user writes it.
 
-They take turns in being started with a read-only root and this machine's network. Both images are
-on the disk, and after the first round in memory: pulling them comes on top, and for that their
-sizes are printed. podman or docker is needed, 15 GB of disk, and minutes to build the second image.
+Every file is in memory after the first round, which does not count. Fetching an image comes on top;
+so what each needs installed is counted, too: its packages, and their size as an image stores them,
+without the base. For yololine those are the packages of containers/predictor, for the other what
+`pip install kserve ultralytics` brings, with OpenCV in its build without a GUI.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import importlib.metadata
 import json
 import re
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.util import cache_from_source
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from serving import KSERVE
-from serving_model import NAME, ROOT, Server, free_port, make_version, make_weights, photograph
+from serving_model import (
+    NAME,
+    ROOT,
+    Server,
+    free_port,
+    make_version,
+    make_weights,
+    photograph,
+    predictor,
+)
 
-from scripts.base_image import base_image
-from scripts.builders import Builder, ImageError, find_builder
-from scripts.images import LOOK_INSIDE, build, default_base
-from scripts.site_settings import site_secrets
-
-OURS, THEIRS = "yololine-benchmarks/predictor:tests", "yololine-benchmarks/kserve:tests"
-CONTAINERFILE = """
-ARG BASE_IMAGE=none
-FROM ${BASE_IMAGE}
-COPY releases.txt server.py /opt/
-RUN --mount=type=secret,id=site.sh --mount=type=secret,id=ca.crt \\
-    if [ -e /run/secrets/site.sh ]; then . /run/secrets/site.sh; fi \\
-    && python3 -m venv /opt/venv \\
-    && /opt/venv/bin/pip install --no-cache-dir --constraint /opt/releases.txt \\
-        kserve ultralytics \\
-    && /opt/venv/bin/pip uninstall --yes opencv-python opencv-python-headless \\
-    && /opt/venv/bin/pip install --no-cache-dir --constraint /opt/releases.txt \\
-        opencv-python-headless
-ENV PATH=/opt/venv/bin:$PATH HOME=/tmp YOLO_CONFIG_DIR=/tmp YOLO_OFFLINE=1
-USER 1000
-ENTRYPOINT ["python3", "/opt/server.py"]
-"""
+INSTEAD = {"opencv-python": "opencv-python-headless"}
 
 
 @dataclass
 class Way:
     """One of the two, and what was measured of it."""
 
-    facts: dict[str, Any]
-    command: Callable[[int], list[str]]
-    """Of its container, by the port it serves on."""
+    start: Callable[[int], Server]
+    """By the port it serves on."""
+    packages: set[str]
     ready: list[float] = field(default_factory=list)
     """Seconds until it says it is ready."""
     answer: list[float] = field(default_factory=list)
@@ -72,87 +60,40 @@ class Way:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--base-image", help="instead of the Containerfile's")
+    parser.add_argument("--rounds", type=int, default=7)
     wanted = parser.parse_args()
-    try:
-        builder = find_builder()
-        if builder.program == "buildah":
-            raise ImageError("buildah runs no images: install docker or podman")
-        default = default_base(ROOT / "containers" / "predictor" / "Containerfile")
-        base = base_image(builder, asked=wanted.base_image, default=default)
-        (ours,) = build({"predictor": OURS}, base=base, builder=builder)
-        theirs = _build_theirs(builder, base)
-    except ImageError as error:
-        sys.exit(str(error))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        folder.chmod(0o755)  # the containers' user is not this one
         weights = make_weights(folder / "yolo11n.pt")
         version, _ = make_version(folder / "store", weights)
-        run = _run(builder.program, folder)
+        (folder / "server.py").write_text(KSERVE)
+        theirs = [sys.executable, str(folder / "server.py"), str(weights)]
+        ready = "/v2/health/ready"
         ways = {
-            "yololine": Way(
-                ours,
-                lambda port: [
-                    *(*run, OURS, f"--model-dir={version}", f"--model-name={NAME}"),
-                    *(f"--http-port={port}", "--grpc-port=0", "--drain-seconds=0"),
-                ],
-            ),
+            "yololine": Way(lambda port: predictor(version, port), _locked()),
             "kserve + ultralytics": Way(
-                theirs, lambda port: [*run, THEIRS, str(weights), str(port)]
+                lambda port: Server([*theirs, str(port)], port=port, ready_path=ready),
+                set(_brought_by("kserve", "ultralytics")),
             ),
         }
-        for number in range(wanted.rounds):
+        for number in range(wanted.rounds + 1):
             # In turns, and each as often first as second.
             for name in sorted(ways, reverse=bool(number % 2)):
-                _measure(ways[name])
-                told = ways[name].ready[-1], ways[name].answer[-1]
-                print(f"round {number + 1}: {name}: ready {told[0]:.1f} s, answer {told[1]:.1f} s")
+                to_ready, to_answer = _measure(ways[name])
+                print(f"round {number}: {name}: ready {to_ready:.1f} s, answer {to_answer:.1f} s")
+                if number:
+                    ways[name].ready.append(to_ready)
+                    ways[name].answer.append(to_answer)
     _show(ways)
 
 
-def _build_theirs(builder: Builder, base: str) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as context, tempfile.TemporaryDirectory() as secrets:
-        folder = Path(context)
-        # Without hashes: pip would want one for everything else, too.
-        pins = re.findall(
-            r"^[\w.\[\]-]+==[^ \\\n]+(?: ; [^\\\n]+)?",
-            (ROOT / "requirements" / "dev.txt").read_text(encoding="utf-8"),
-            re.MULTILINE,
-        )
-        (folder / "releases.txt").write_text("\n".join(pins) + "\n")
-        (folder / "server.py").write_text(KSERVE)
-        (folder / "Containerfile").write_text(CONTAINERFILE)
-        builder.build(
-            folder / "Containerfile",
-            folder,
-            tag=THEIRS,
-            arguments={"BASE_IMAGE": base},
-            labels={},
-            secrets=site_secrets(Path(secrets)),
-        )
-    found: dict[str, Any] = json.loads(builder.python(THEIRS, LOOK_INSIDE))
-    return found
-
-
-def _run(engine: str, folder: Path) -> list[str]:
-    """The engine's command, up to the image."""
-    words = [engine, "run", "--rm", "--pull=never", "--network=host", "--user=1000", "--read-only"]
-    words += ["--tmpfs=/tmp:mode=1777", f"--volume={folder}:{folder}:ro"]
-    if engine == "podman":
-        # It asks for more than a machine may give; where that is refused, nothing starts.
-        words += ["--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096"]
-    return words
-
-
-def _measure(way: Way) -> None:
+def _measure(way: Way) -> tuple[float, float]:
     port = free_port()
     started = time.perf_counter()
-    with Server(way.command(port), port=port, ready_path="/v2/health/ready") as server:
-        way.ready.append(server.wait_ready())
+    with way.start(port) as server:
+        ready = server.wait_ready()
         _ask(port)
-        way.answer.append(time.perf_counter() - started)
+        return ready, time.perf_counter() - started
 
 
 def _ask(port: int) -> None:
@@ -168,14 +109,49 @@ def _ask(port: int) -> None:
     assert "boxes_xyxy" in prediction
 
 
+def _locked() -> set[str]:
+    """What the predictor's image installs here, by its lock."""
+    lock = (ROOT / "containers" / "predictor" / "requirements.txt").read_text(encoding="utf-8")
+    pins = re.findall(r"^[^\s#][^\\\n]*", lock, re.MULTILINE)
+    asked = [Requirement(pin) for pin in pins]
+    return {canonicalize_name(one.name) for one in asked if not one.marker or one.marker.evaluate()}
+
+
+def _brought_by(*names: str, extras: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Packages, and all that they require, as they are installed here."""
+    pending = [(name, extras) for name in names]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while pending:
+        name, extras = pending.pop()
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        yield name
+        for text in importlib.metadata.requires(name) or ():
+            asked = Requirement(text)
+            if not asked.marker or any(
+                asked.marker.evaluate({"extra": extra}) for extra in extras or {""}
+            ):
+                required = canonicalize_name(asked.name)
+                pending.append((INSTEAD.get(required, required), frozenset(asked.extras)))
+
+
+def _size_bytes(package: str) -> int:
+    found = importlib.metadata.distribution(package)
+    files = {str(found.locate_file(file)) for file in found.files or ()}
+    files |= {cache_from_source(file) for file in files if file.endswith(".py")}
+    return sum(Path(file).lstat().st_size for file in files if Path(file).is_file())
+
+
 def _show(ways: dict[str, Way]) -> None:
     print()
-    print("| | ready | first answer | unpacked | Python packages |")
+    print("| | ready | first answer | Python packages | their size |")
     print("| --- | --- | --- | --- | --- |")
     for name, way in ways.items():
+        size_bytes = sum(map(_size_bytes, way.packages))
         print(
             f"| {name} | {_seconds(way.ready)} | {_seconds(way.answer)} "
-            f"| {way.facts['size_bytes'] / 1e6:,.0f} MB | {len(way.facts['packages'])} |"
+            f"| {len(way.packages)} | {size_bytes / 1e6:,.0f} MB |"
         )
     ours, theirs = ways.values()
     ratios = [b / a for a, b in zip(ours.answer, theirs.answer, strict=True)]

@@ -34,7 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 LARGEST = 10
 """So many packages of each image are listed by their size."""
 
-LOOK_INSIDE = """
+# Runs inside an image. Sizes are of what is stored, so a package's compiled files count, and a file
+# with two names counts once.
+_LOOK_INSIDE = """
 import importlib.metadata, json, os
 from importlib.util import cache_from_source
 
@@ -64,8 +66,6 @@ for folder, folders, files in os.walk("/"):
 packages.sort(key=lambda package: -package["size_bytes"])
 print(json.dumps({"size_bytes": sum(stored.values()), "packages": packages}))
 """
-"""Runs inside an image. Sizes are of what is stored, so a package's compiled files count, and a
-file with two names counts once."""
 
 
 def build(
@@ -113,7 +113,7 @@ def build(
                 labels=labels,
                 secrets=secrets,
             )
-            built.append({"image": tag, **json.loads(builder.python(tag, LOOK_INSIDE))})
+            built.append({"image": tag, **json.loads(builder.python(tag, _LOOK_INSIDE))})
     return built
 
 
