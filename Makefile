@@ -46,7 +46,7 @@ $(DEMO)/source: | $(READY)
 test: $(READY) ## Run the tests, against real servers where Go can build them.
 	@$(BIN)/python scripts/packages.py || test "$(CI)" != true
 	@$(BIN)/python scripts/servers.py || test "$(CI)" != true
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup \
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile \
 		--no-loadscope-reorder $(TESTS)
 
 check: $(READY) ## Say what is wrong: style, types, imports, and everything generated.
@@ -80,7 +80,7 @@ docs: $(READY) ## Build the pages of docs/ as a site, in build/docs.
 servers: $(READY) ## Build the servers the tests talk to, once, into a cache.
 	$(BIN)/python scripts/servers.py
 
-# REGISTRY, TAG, IMAGES (of data, train, platform), BASE_IMAGE and BUILDER (docker, podman, buildah)
+# REGISTRY, TAG, IMAGES (of data, train, platform, predictor), BASE_IMAGE and BUILDER (docker, podman, buildah)
 # have defaults; JSON names a file for what the tables say, SOURCE is for the images' label.
 images: $(READY) ## Build the container images: make images REGISTRY=... TAG=... IMAGES="data train"
 	$(BIN)/python -m scripts.images $(strip $(IMAGES) $(if $(REGISTRY),--registry "$(REGISTRY)") \

@@ -85,7 +85,12 @@ from yololine.inference.engine import load_engine
 
 def load():
     engine = load_engine(
-        Path(os.environ["MODEL"]), image_size=640, class_count=80, engine="openvino", streams=1
+        Path(os.environ["MODEL"]),
+        image_size=640,
+        class_count=80,
+        engine="openvino",
+        streams=1,
+        precision="auto",
     )
     return Detector(engine, [str(number) for number in range(80)])
 
@@ -149,7 +154,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--weights", type=Path, help="a .pt [default: yolo11n, random weights]")
+    parser.add_argument(
+        "--weights", type=Path, help="a .pt of 80 classes [default: random yolo11n]"
+    )
     parser.add_argument("--bentoml-python", type=Path, help="of an environment with BentoML")
     parser.add_argument("--litserve-python", type=Path, help="of an environment with LitServe")
     wanted = parser.parse_args()
@@ -249,7 +256,7 @@ from pathlib import Path
 from yololine.inference.detector import Detector
 from yololine.inference.engine import load_engine
 
-engine = load_engine(Path(sys.argv[1]), image_size=640, class_count=80)
+engine = load_engine(Path(sys.argv[1]), image_size=640, class_count=80, precision="auto")
 detector = Detector(engine, [str(number) for number in range(80)])
 data = Path(sys.argv[2]).read_bytes()
 batch = detector.prepare(data).pixels[None]

@@ -38,6 +38,7 @@ def make_version(store: Path, weights: Path, *, image_size: int = 640) -> tuple[
     import torch
 
     from yololine.detector.ultralytics import export_onnx
+    from yololine.inference.engine import load_engine
     from yololine.registry.versions import register
     from yololine.storage.local import LocalStore
 
@@ -54,6 +55,10 @@ def make_version(store: Path, weights: Path, *, image_size: int = 640) -> tuple[
         class_names=tuple(names[index] for index in sorted(names)),
         image_size=image_size,
         metrics={},
+        # As evaluation would have found it on this machine.
+        precision=load_engine(
+            model, image_size=image_size, class_count=len(names), precision="auto"
+        ).precision,
     )
     return store / version.folder, list(version.class_names)
 

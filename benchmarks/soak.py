@@ -78,7 +78,12 @@ def offline(
     from yololine.inference.detector import Detector
     from yololine.inference.engine import load_engine
 
-    engine = load_engine(folder / "model.onnx", image_size=image_size, class_count=len(names))
+    engine = load_engine(
+        folder / "model.onnx",
+        image_size=image_size,
+        class_count=len(names),
+        precision="auto",
+    )
     detector = Detector(engine, names)
     found = [detector.detect([detector.prepare(one)], min_score=MIN_SCORE)[0] for one in pictures]
     assert all(len(each.scores) for each in found)

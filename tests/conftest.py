@@ -16,6 +16,7 @@ import pytest
 import urllib3
 from minio import Minio
 from minio.error import MinioException
+from xdist.scheduler import LoadFileScheduling
 
 from scripts import servers
 
@@ -26,16 +27,17 @@ if TYPE_CHECKING:
 # as soon as another process takes one of them.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-TESTS = Path(__file__).parent
 
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
     """Keep on one worker what shares a costly fixture: a file's tests, and all that need images."""
-    for item in items:
-        file = item.path.relative_to(TESTS)
-        group = "images" if file.parts[0] == "containers" else str(file)
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            images = "tests/containers/"
+            return images if nodeid.startswith(images) else str(super()._split_scope(nodeid))
+
+    return Scheduling(config, log)
 
 
 class MinioServer:

@@ -202,6 +202,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory, photos: str) -> Alone:
         export_key="1" * 64,
         test_set_digest="2" * 64,
         metrics={"ap50": 0.7, "ap50_95": 0.4, "per_class": {}},
+        precision="f32",
         golden=FileRef(path="golden.parquet", sha256="3" * 64, size_bytes=1),
         tool_version=yololine.__version__,
     )

@@ -82,10 +82,11 @@ def test_what_is_scored_is_what_the_predictor_answers(tmp_path: Path) -> None:
     export_onnx(untrained("yolo11n", tmp_path / "a.pt", class_count=1), model, image_size=64)
     rows = [_row("square", 128, 128), _row("wide", 100, 30)]
     scored = score_rows(rows, model, image_size=64, class_names=("crack",))
-    engine = load_engine(model, image_size=64, class_count=1)
+    engine = load_engine(model, image_size=64, class_count=1, precision=scored.engine.precision)
     assert scored.engine.model_dump() == {
         "name": engine.name,
         "device": engine.device,
+        "precision": engine.precision,
         "version": engine.version,
     }
     detector = Detector(engine, ("crack",))

@@ -179,6 +179,20 @@ def test_without_a_device_openvino_is_the_choice(tmp_path: Path) -> None:
     assert load_engine(model, image_size=64, class_count=2, streams=3).streams == 3
 
 
+def test_half_precision_is_taken_where_it_is_asked_for_and_there(tmp_path: Path) -> None:
+    model = constant_model(np.zeros((1, 6, 84)), tmp_path / "model.onnx")
+    there = "avx512_bf16" in Path("/proc/cpuinfo").read_text()
+    wanted = {"f32": "f32", "auto": "bf16" if there else "f32", "bf16": "bf16" if there else "f32"}
+    for precision, got in wanted.items():
+        engine = load_engine(
+            model, image_size=64, class_count=2, engine="openvino", precision=precision
+        )
+        assert engine.precision == got
+        assert engine.run(np.zeros((1, 3, 64, 64), np.float32)).dtype == np.float32
+    exact = load_engine(model, image_size=64, class_count=2, engine="onnxruntime", precision="bf16")
+    assert exact.precision == "f32"
+
+
 def test_an_engine_that_is_not_there_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

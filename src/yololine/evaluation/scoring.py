@@ -16,6 +16,7 @@ from yololine.frozen import Frozen
 from yololine.inference.detector import LOWEST_SCORE, Detector
 from yololine.inference.engine import load_engine
 from yololine.inference.postprocess import Detections
+from yololine.inference.precision import Precision
 
 
 class EngineFacts(Frozen):
@@ -23,6 +24,7 @@ class EngineFacts(Frozen):
 
     name: str
     device: str
+    precision: Precision
     version: str
 
 
@@ -56,7 +58,13 @@ def score_rows(
     Raises:
         EvaluationError: There is no picture, or the model cannot be run.
     """
-    engine = load_engine(model, image_size=image_size, class_count=len(class_names), streams=1)
+    engine = load_engine(
+        model,
+        image_size=image_size,
+        class_count=len(class_names),
+        streams=1,
+        precision="auto",
+    )
     detector = Detector(engine, class_names)
     truths: list[Truth] = []
     found: list[Detections] = []
@@ -85,7 +93,12 @@ def score_rows(
         truths=truths,
         found=found,
         milliseconds=float(np.median(milliseconds)),
-        engine=EngineFacts(name=engine.name, device=engine.device, version=engine.version),
+        engine=EngineFacts(
+            name=engine.name,
+            device=engine.device,
+            precision=engine.precision,
+            version=engine.version,
+        ),
     )
 
 

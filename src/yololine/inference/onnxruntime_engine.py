@@ -15,6 +15,7 @@ import onnxruntime
 
 from yololine import resources
 from yololine.inference.layout import in_steps, layout_of, not_runnable
+from yololine.inference.precision import Precision
 from yololine.inference.preprocess import STRIDE_PIXELS
 
 LOG = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class OnnxruntimeEngine:
     """A detector in ONNX Runtime, by TensorRT or CUDA where they are there and start."""
 
     name = "onnxruntime"
+    precision: Precision = "f32"
     version = str(onnxruntime.__version__)
 
     def __init__(

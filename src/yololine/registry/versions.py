@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from yololine.errors import NotFound, RegistryError, UsageError
 from yololine.frozen import Frozen
+from yololine.inference.precision import Precision
 from yololine.storage import FileRef, Store, fetch_files, publish_files, sha256_file
 from yololine.storage.disk import disk_in_words, replacing
 from yololine.telemetry.records import now
@@ -46,6 +47,8 @@ class Version(Frozen):
     class_names: tuple[str, ...]
     image_size: int
     metrics: dict[str, Any]
+    precision: Precision = "f32"
+    """That it was evaluated with, and is served with where the processor has it."""
     registered_at: datetime
 
     @property
@@ -259,6 +262,7 @@ def register(
     class_names: tuple[str, ...],
     image_size: int,
     metrics: dict[str, Any],
+    precision: Precision = "f32",
 ) -> Version:
     """Publish a version: its files, then the manifest that makes it one.
 
@@ -298,6 +302,7 @@ def register(
             class_names=class_names,
             image_size=image_size,
             metrics=metrics,
+            precision=precision,
             registered_at=standing.registered_at if standing else now(),
         )
         store.write_bytes(f"{folder}/{MANIFEST}", made.model_dump_json(indent=1).encode())

@@ -42,6 +42,8 @@ def load(settings: Settings) -> Loaded:
         class_count=len(version.class_names),
         engine=settings.engine,
         streams=settings.streams,
+        # As evaluated: what was gated is what answers.
+        precision=version.precision,
     )
     detector = Detector(engine, version.class_names)
     loaded = time.monotonic()
@@ -57,6 +59,7 @@ def load(settings: Settings) -> Loaded:
         version=version.version,
         engine=engine.name,
         device=engine.device,
+        precision=engine.precision,
         streams=engine.streams,
         verify_seconds=round(verified - started, 3),
         load_seconds=round(loaded - verified, 3),

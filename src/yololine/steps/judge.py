@@ -34,6 +34,7 @@ from yololine.frozen import Frozen
 from yololine.inference.decoding import decode_rgb
 from yololine.inference.detector import IOU_THRESHOLD, LOWEST_SCORE
 from yololine.inference.postprocess import Detections
+from yololine.inference.precision import Precision
 from yololine.registry import versions
 from yololine.registry.versions import Version
 from yololine.reporting.boxes import to_draw
@@ -72,6 +73,8 @@ class EvaluationManifest(Frozen):
     export_key: str
     test_set_digest: str
     metrics: dict[str, Any]
+    precision: Precision
+    """Of the engine that scored, and so of those that serve."""
     golden: FileRef
     """Test images with their detections: what a deployed version must answer."""
     tool_version: str
@@ -155,6 +158,7 @@ def evaluate_detector(
                     export_key=model.key,
                     test_set_digest=tests.digest,
                     metrics=_registry_metrics(scores),
+                    precision=tested.engine.precision,
                     golden=files[GOLDEN_FILE],
                     tool_version=yololine.__version__,
                 ),
@@ -364,6 +368,7 @@ def _register(
             class_names=model.class_names,
             image_size=model.image_size,
             metrics=scored.metrics,
+            precision=scored.precision,
         )
 
 
