@@ -41,7 +41,7 @@ BEFORE_THE_RUN: list[Case] = [
     Case(
         "an unknown option",
         {},
-        ("--epoch'", "No such option", "Did you mean '--epochs'"),
+        ("--epoch'", "No such option", "Did you mean", "'--epochs'"),
         arguments=("--epoch", "3"),
     ),
     Case(
