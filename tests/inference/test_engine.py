@@ -193,6 +193,26 @@ def test_half_precision_is_taken_where_it_is_asked_for_and_there(tmp_path: Path)
     assert exact.precision == "f32"
 
 
+def test_a_signal_arrives_after_engines_came_and_went(tmp_path: Path) -> None:
+    """In any order: OpenVINO gives the thread a stack for signals, and takes it away."""
+    model = constant_model(np.zeros((1, 6, 84)), tmp_path / "model.onnx")
+    program = """
+import os, signal, sys
+from pathlib import Path
+from yololine.inference.engine import load_engine
+load = lambda: load_engine(Path(sys.argv[1]), image_size=64, class_count=2, engine="openvino")
+first = load()
+second = load()
+del first
+third = load()
+del second, third
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(model)], check=False)
+    assert done.returncode == 7
+
+
 def test_an_engine_that_is_not_there_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import queue
 import sys
@@ -35,12 +36,11 @@ class OpenvinoEngine:
         half: bool = False,
     ) -> None:
         """Load a model; the arguments and errors are `load_engine`'s; half asks for bf16."""
-        openvino = _openvino()
-        self.version = str(openvino.__version__).split("-")[0]
+        self.version = str(_openvino().__version__).split("-")[0]
         self.image_size = image_size
         self.streams = streams or resources.cores()
         try:
-            core = openvino.Core()
+            core = _core()
             # The processor's own: to imitate it would be slow.
             has_half = "BF16" in core.get_property(self.device, "OPTIMIZATION_CAPABILITIES")
             self.precision: Precision = "bf16" if half and has_half else "f32"
@@ -83,6 +83,16 @@ class OpenvinoEngine:
             return np.array(request.get_output_tensor(0).data)
         finally:
             self._requests.put(request)
+
+
+@functools.cache
+def _core() -> Any:
+    """OpenVINO's entry, one for the process.
+
+    Each gives its thread a stack for signals. Where one ends after another has begun, the older
+    stack is put back, though it may be gone: the next signal then ends the process.
+    """
+    return _openvino().Core()
 
 
 def _openvino() -> Any:
