@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 _LONGEST_VALUE = 1000
 _UNSEEN = {"Cc", "Cs", "Zl", "Zp"}
@@ -133,6 +134,11 @@ class Faults(UsageError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.faults,))
+
+
+def in_one(faults: Sequence[YololineError]) -> YololineError:
+    """The error to raise for faults that were found together: the only one, or all as `Faults`."""
+    return faults[0] if len(faults) == 1 else Faults(list(faults))
 
 
 class SourceError(YololineError):

@@ -7,11 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.deployment.site import Site, picture, request_of
-from tests.serving.models import CLASS_NAMES, IMAGE_SIZE, bright_model, register_model
+from tests.serving.models import bright_model, golden_of, register_model
 from yololine.errors import DeploymentError
-from yololine.evaluation.golden import Golden, GoldenImage
-from yololine.inference.detector import IOU_THRESHOLD, Detector
-from yololine.inference.engine import load_engine
 
 pytestmark = pytest.mark.server
 
@@ -20,28 +17,8 @@ def test_the_endpoint_answers_as_evaluation_did_or_the_version_before_comes_back
     site: Site, tmp_path: Path
 ) -> None:
     model = bright_model(tmp_path / "model.onnx")
-    engine = load_engine(model, image_size=IMAGE_SIZE, class_count=len(CLASS_NAMES))
-    detector = Detector(engine, CLASS_NAMES)
-    images = []
-    for shade in (40, 200):
-        encoded = picture(shade)
-        (found,) = detector.detect([detector.prepare(encoded)], min_score=0.25)
-        images.append(
-            GoldenImage(
-                file_name=f"{shade}.jpg",
-                image_bytes=encoded,
-                width=32,
-                height=24,
-                detections=found,
-            )
-        )
-    golden = Golden(
-        images=tuple(images),
-        class_names=CLASS_NAMES,
-        min_score=0.25,
-        iou_threshold=IOU_THRESHOLD,
-    )
-    assert sum(len(image.detections.scores) for image in images) == 3
+    golden = golden_of(model, {f"{shade}.jpg": picture(shade) for shade in (40, 200)})
+    assert sum(len(image.detections.scores) for image in golden.images) == 3
     first = register_model(tmp_path / "store", model, key="a" * 64)
     request = request_of(first.version)
     site.kserve.folders[request.storage_uri] = tmp_path / "store" / first.folder

@@ -21,11 +21,9 @@ from tests.deployment.site import KINDS, Site, documents
 from tests.e2e.line import MADE, Line, run_ids, run_line, source_of
 from tests.kserve_controller import KServe
 from tests.kubernetes_api import KubernetesApi
-from tests.serving.models import CLASS_NAMES, IMAGE_SIZE, bright_model
+from tests.serving.models import CLASS_NAMES, IMAGE_SIZE, bright_model, golden_of
 from yololine.cluster import connect
-from yololine.evaluation.golden import SHOWN_SCORE, Golden, GoldenImage, write_golden
-from yololine.inference.detector import IOU_THRESHOLD, Detector
-from yololine.inference.engine import load_engine
+from yololine.evaluation.golden import write_golden
 from yololine.registry.deployments import deployments_of
 from yololine.registry.versions import (
     Version,
@@ -103,29 +101,9 @@ def registers(store: Store, tmp_path: Path) -> Callable[..., Version]:
         folder = tmp_path / key[:12]
         folder.mkdir()
         model = bright_model(folder / "model.onnx")
-        detector = Detector(
-            load_engine(model, image_size=IMAGE_SIZE, class_count=len(CLASS_NAMES)), CLASS_NAMES
-        )
-        images = []
-        for shade in (90, 150, 200):
-            data = _picture(shade)
-            (found,) = detector.detect([detector.prepare(data)], min_score=SHOWN_SCORE)
-            found.scores[:] += pretended
-            images.append(
-                GoldenImage(
-                    file_name=f"{shade}.jpg",
-                    image_bytes=data,
-                    width=96,
-                    height=64,
-                    detections=found,
-                )
-            )
-        golden = Golden(
-            images=tuple(images),
-            class_names=CLASS_NAMES,
-            min_score=SHOWN_SCORE,
-            iou_threshold=IOU_THRESHOLD,
-        )
+        golden = golden_of(model, {f"{shade}.jpg": _picture(shade) for shade in (90, 150, 200)})
+        for image in golden.images:
+            image.detections.scores[:] += pretended
         write_golden(folder / "golden.parquet", golden)
         version = register(
             store,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from yololine.registry.deployments import Deployed, deployments_of, find_deployed, keep_deployed
-from yololine.runs.find import versions_by_model
+from yololine.registry.versions import versions_by_model
 from yololine.storage.local import LocalStore
 
 AT = datetime(2025, 5, 3, 2, 0, tzinfo=UTC)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import html
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.chromium import chromium, overflow
 from tests.reporting.conftest import (
     Run,
     failed_run,
@@ -36,27 +35,13 @@ RUNS: dict[str, Callable[[], Run]] = {
 }
 PHONE, FRAME, DESK, WALL = 390, 760, 1280, 1920
 """Widths in CSS pixels; a frame is what the pipelines UI gives a page."""
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """The system's Chromium."""
-    program = os.environ.get("YOLOLINE_CHROMIUM") or next(
-        filter(None, map(shutil.which, PROGRAMS)), ""
-    )
-    if not program:
-        reason = "no Chromium: install it (Debian: chromium), or set YOLOLINE_CHROMIUM"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=program,
-            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
-        )
+    with sync_playwright() as playwright, chromium(playwright) as started:
         yield started
-        started.close()
 
 
 class Drawn:
@@ -81,16 +66,7 @@ class Drawn:
     def overflow(self, width: int) -> list[str]:
         """What reaches out of the window at this width, so that one would scroll sideways."""
         self.page.set_viewport_size({"width": width, "height": 900})
-        found: list[str] = self.page.evaluate(
-            """() => {
-              const room = document.documentElement.clientWidth;
-              if (document.documentElement.scrollWidth <= room) return [];
-              return [...document.querySelectorAll("body *")]
-                .filter((e) => e.getBoundingClientRect().right > room + 1)
-                .map((e) => e.outerHTML.slice(0, 80)).slice(0, 5);
-            }"""
-        )
-        return found
+        return overflow(self.page)
 
     def style(self, selector: str, name: str) -> str:
         """A computed style."""

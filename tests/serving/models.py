@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from yololine.evaluation.golden import SHOWN_SCORE, Golden, GoldenImage
+from yololine.inference.decoding import probe
+from yololine.inference.detector import IOU_THRESHOLD, Detector
+from yololine.inference.engine import load_engine
 from yololine.registry.versions import Version, register
 from yololine.storage.local import LocalStore
 
@@ -94,4 +99,29 @@ def register_model(store: Path, model: Path, *, key: str = KEY, name: str = NAME
         class_names=CLASS_NAMES,
         image_size=IMAGE_SIZE,
         metrics={},
+    )
+
+
+def golden_of(model: Path, pictures: Mapping[str, bytes]) -> Golden:
+    """A golden set of encoded pictures by their names, found by the code that evaluates."""
+    engine = load_engine(model, image_size=IMAGE_SIZE, class_count=len(CLASS_NAMES))
+    detector = Detector(engine, CLASS_NAMES)
+    images = []
+    for name, data in pictures.items():
+        header = probe(data)
+        (found,) = detector.detect([detector.prepare(data)], min_score=SHOWN_SCORE)
+        images.append(
+            GoldenImage(
+                file_name=name,
+                image_bytes=data,
+                width=header.width,
+                height=header.height,
+                detections=found,
+            )
+        )
+    return Golden(
+        images=tuple(images),
+        class_names=CLASS_NAMES,
+        min_score=SHOWN_SCORE,
+        iou_threshold=IOU_THRESHOLD,
     )

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, Playwright, Route, expect, sync_playwright
 
+from tests.chromium import chromium, overflow
 from tests.serving.models import CLASS_NAMES, IMAGE_SIZE, NAME
 from tests.serving.pictures import JPEG, encoded
 from tests.serving.running import Running
@@ -28,8 +28,6 @@ from yololine.serving.page_files import read_page
 
 PHONE, TABLET, DESK = 390, 760, 1280
 """Widths in CSS pixels."""
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
 FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 SCRATCH_XYXY, PIT_XYXY = (8, 8, 24, 24), (32, 32, 56, 40)
 """Where the model of these tests finds them in a picture of 64 x 64."""
@@ -41,22 +39,6 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as started:
         yield started
-
-
-@contextmanager
-def chromium(playwright: Playwright, *flags: str) -> Iterator[Browser]:
-    """The system's Chromium."""
-    program = os.environ.get("YOLOLINE_CHROMIUM") or next(
-        filter(None, map(shutil.which, PROGRAMS)), ""
-    )
-    if not program:
-        reason = "no Chromium: install it (Debian: chromium), or set YOLOLINE_CHROMIUM"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    browser = playwright.chromium.launch(executable_path=program, args=[*QUIET, *flags])
-    yield browser
-    browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -121,16 +103,7 @@ class Visit:
 
     def overflow(self) -> list[str]:
         """What reaches out of the window, so that one would scroll sideways."""
-        found: list[str] = self.page.evaluate(
-            """() => {
-              const room = document.documentElement.clientWidth;
-              if (document.documentElement.scrollWidth <= room) return [];
-              return [...document.querySelectorAll("body *")]
-                .filter((e) => e.getBoundingClientRect().right > room + 1)
-                .map((e) => e.outerHTML.slice(0, 80)).slice(0, 5);
-            }"""
-        )
-        return found
+        return overflow(self.page)
 
     def places(self) -> dict[str, Any]:
         """Where things lie."""

@@ -9,7 +9,6 @@ import re
 import struct
 import threading
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from enum import StrEnum
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from yololine.inference.decoding import to_rgb
+from yololine.inference.decoding import DECODING_ERRORS, to_rgb
 
 MAX_BYTES = 512 << 20
 """Of one file: 100 megapixels without any compression, 16 bits a channel, take a little more."""
@@ -60,21 +59,6 @@ _KNOWN_CONTENT = (
     (re.compile(rb"PK\x03\x04"), "a ZIP file"),
     (re.compile(rb"\x1f\x8b"), "a gzip file"),
     (re.compile(rb"version https://git-lfs"), "a pointer of Git LFS: its content was not fetched"),
-)
-# What Pillow's plugins raise on damaged files.
-_DECODING_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
 )
 
 
@@ -171,7 +155,7 @@ def read_picture(data: bytes) -> Picture:
                     perceptual_hash=difference_hash(rgb),
                     normalised=", ".join(changes),
                 )
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise _bad(data, error) from error
 
 
@@ -242,7 +226,7 @@ def _orientation(image: Image.Image) -> int:
     """EXIF's orientation, 1 (upright) where its data is damaged: the pixels are good."""
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except _DECODING_ERRORS:
+    except DECODING_ERRORS:
         return 1
 
 

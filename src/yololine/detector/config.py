@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from yololine.errors import Faults, UsageError, YololineError
+from yololine.errors import UsageError, YololineError, in_one
 from yololine.frozen import Frozen
 
 STRIDE_PIXELS = 32
@@ -122,7 +122,7 @@ def training_config(
         epochs=epochs, image_size=image_size, batch_size=batch_size, seed=seed, options=options
     )
     if faults:
-        raise faults[0] if len(faults) == 1 else Faults(faults)
+        raise in_one(faults)
     return TrainingConfig(
         epochs=epochs,
         image_size=image_size,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from yololine.errors import Faults, UsageError, YololineError
+from yololine.errors import UsageError, YololineError, in_one
 from yololine.frozen import Frozen
 
 METRICS = ("ap50", "ap50_95", "precision", "recall", "f1")
@@ -90,7 +90,7 @@ def decide(
         UsageError: A rule names a class that the model does not have.
     """
     if faults := class_faults(promotion_rules, metrics["per_class"]):
-        raise faults[0] if len(faults) == 1 else Faults(faults)
+        raise in_one(faults)
     minima = {"ap50": float(min_map50)}
     for name, minimum in promotion_rules.items():
         minima[name] = max(float(minimum), minima.get(name, 0.0))

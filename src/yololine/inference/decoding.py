@@ -47,8 +47,7 @@ _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
 }
 _ON_ITS_SIDE = range(5, 9)
 _JPEG_AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-# What Pillow's readers raise on damaged files.
-_DECODING_ERRORS = (
+DECODING_ERRORS = (
     ArithmeticError,
     AssertionError,
     EOFError,
@@ -59,11 +58,12 @@ _DECODING_ERRORS = (
     SyntaxError,
     TypeError,
     ValueError,
-    # Of damaged metadata, where warnings are errors.
-    Warning,
     struct.error,
     zlib.error,
 )
+"""What Pillow raises on damaged files."""
+# The last is of damaged metadata, where warnings are errors.
+_READING_ERRORS = (*DECODING_ERRORS, Warning)
 
 
 class Probe(NamedTuple):
@@ -129,7 +129,7 @@ def _opened(image: bytes) -> ImageFile.ImageFile:
         if image.startswith(starts):
             try:
                 opened = reader(io.BytesIO(image))
-            except _DECODING_ERRORS as error:
+            except _READING_ERRORS as error:
                 raise _refused(str(error) or type(error).__name__) from error
             if min(opened.size) < 1:
                 raise _refused(f"it has {opened.size[0]} x {opened.size[1]} pixels")
@@ -143,7 +143,7 @@ def _decoded_by_pillow(opened: ImageFile.ImageFile) -> Pixels:
         if opened.mode in {"I", "F"}:
             return _decoded_values(np.asarray(opened))
         return np.asarray(to_rgb(opened))
-    except _DECODING_ERRORS as error:
+    except _READING_ERRORS as error:
         raise _refused(str(error) or type(error).__name__) from error
 
 
@@ -159,7 +159,7 @@ def _orientation(opened: ImageFile.ImageFile) -> int:
     """EXIF's orientation, 1 (upright) where its data is damaged: the pixels are good."""
     try:
         return int(opened.getexif().get(_EXIF_ORIENTATION, 1))
-    except _DECODING_ERRORS:
+    except _READING_ERRORS:
         return 1
 
 

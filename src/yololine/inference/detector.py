@@ -68,14 +68,11 @@ class Detector:
         Raises:
             EvaluationError: The model gives what is no number.
         """
-        shapes: dict[tuple[int, ...], list[int]] = {}
-        for index, one in enumerate(prepared):
-            shapes.setdefault(one.pixels.shape, []).append(index)
         found: dict[int, Detections] = {}
-        for same in shapes.values():
+        for same in by_shape(prepared):
             for start in range(0, len(same), self.engine.max_batch):
                 indices = same[start : start + self.engine.max_batch]
-                outputs = self.engine.run(_batch([prepared[index].pixels for index in indices]))
+                outputs = self.run([prepared[index] for index in indices])
                 for index, output in zip(indices, outputs, strict=True):
                     found[index] = detections(
                         output,
@@ -87,10 +84,20 @@ class Detector:
                     )
         return [found[index] for index in range(len(prepared))]
 
+    def run(self, same: Sequence[Prepared]) -> np.ndarray:
+        """The engine's raw outputs for pictures of one shape, in their order."""
+        # A single picture's memory is taken as it is.
+        return self.engine.run(
+            same[0].pixels[None] if len(same) == 1 else np.stack([one.pixels for one in same])
+        )
 
-def _batch(pixels: list[np.ndarray]) -> np.ndarray:
-    # A single picture's memory is taken as it is.
-    return pixels[0][None] if len(pixels) == 1 else np.stack(pixels)
+
+def by_shape(prepared: Sequence[Prepared]) -> list[list[int]]:
+    """Which pictures can run together: their indices, a list for each shape."""
+    shapes: dict[tuple[int, ...], list[int]] = {}
+    for index, one in enumerate(prepared):
+        shapes.setdefault(one.pixels.shape, []).append(index)
+    return list(shapes.values())
 
 
 def _checked(image: np.ndarray) -> np.ndarray:

@@ -110,6 +110,16 @@ def read_version(store: Store, name: str, version: str) -> Version | None:
         return None
 
 
+def versions_by_model(store: Store, name: str = "") -> dict[str, list[str]]:
+    """Registered versions by the model's name; of one model alone where it is named."""
+    found: dict[str, list[str]] = {}
+    for path in store.paths(f"models/{name}" if name else "models"):
+        parts = path.split("/")
+        if len(parts) == 4 and parts[3] == MANIFEST:
+            found.setdefault(parts[1], []).append(parts[2])
+    return found
+
+
 def resolve_version(store: Store, text: str) -> Version:
     """The version that a person names.
 
@@ -123,7 +133,7 @@ def resolve_version(store: Store, text: str) -> Version:
     """
     name, at, wanted = text.strip().partition("@")
     check_model_name(name)
-    there = _version_names(store, name)
+    there = sorted(versions_by_model(store, name).get(name, ()))
     if not there:
         models = sorted({path.split("/")[1] for path in store.paths("models")})
         near = difflib.get_close_matches(name, models, n=1)
@@ -245,11 +255,6 @@ def _ref(version: Version, name: str) -> FileRef:
             remedy="do not use it: its manifest was not written by yololine",
         )
     return version.files[name]
-
-
-def _version_names(store: Store, name: str) -> list[str]:
-    paths = (path.split("/") for path in store.paths(f"models/{name}"))
-    return sorted(parts[2] for parts in paths if len(parts) == 4 and parts[3] == MANIFEST)
 
 
 def register(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from yololine.errors import UsageError
-from yololine.registry.versions import champion, read_version
+from yololine.registry.versions import champion, read_version, versions_by_model
 from yololine.storage import Store
 from yololine.telemetry.journal import read_run, read_run_record, run_ids
 from yololine.telemetry.records import now
@@ -72,16 +72,6 @@ def newest_runs(store: Store, runs: Iterable[str], count: int) -> list[str]:
             zip(runs, readers.map(lambda run_id: _began(store, run_id), runs), strict=True)
         )
     return sorted(runs, key=lambda run_id: begun[run_id], reverse=True)[:count]
-
-
-def versions_by_model(store: Store) -> dict[str, list[str]]:
-    """Registered versions by the model's name."""
-    found: dict[str, list[str]] = {}
-    for path in store.paths("models"):
-        parts = path.split("/")
-        if len(parts) == 4 and parts[3] == "manifest.json":
-            found.setdefault(parts[1], []).append(parts[2])
-    return found
 
 
 def _began(store: Store, run_id: str) -> datetime:

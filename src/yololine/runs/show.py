@@ -17,9 +17,9 @@ from rich.text import Text
 from yololine.errors import NotFound, RegistryError
 from yololine.frozen import Frozen
 from yololine.registry.deployments import Deployed, deployments_of
-from yololine.registry.versions import Version, champion, read_version
+from yololine.registry.versions import Version, champion, read_version, versions_by_model
 from yololine.runs.facts import fact
-from yololine.runs.find import Meant, find, versions_by_model
+from yololine.runs.find import Meant, find
 from yololine.runs.killed import end_killed_runs
 from yololine.runs.view import RUN_LOOK, STEP_LOOK, duration
 from yololine.storage import Store

@@ -11,7 +11,7 @@ import numpy as np
 
 from yololine import resources
 from yololine.errors import EvaluationError, UsageError
-from yololine.inference.detector import Detector
+from yololine.inference.detector import Detector, by_shape
 from yololine.inference.postprocess import Detections, detections
 from yololine.inference.preprocess import Prepared
 from yololine.serving import metrics
@@ -41,14 +41,14 @@ class Detecting:
             if self._decoders and len(jobs) > 1
             else map(self._prepare, jobs)
         )
-        shapes: dict[tuple[int, ...], list[tuple[Job, Prepared]]] = {}
+        good: list[tuple[Job, Prepared]] = []
         for job, ready in zip(jobs, prepared, strict=True):
             if isinstance(ready, Refusal):
                 job.settle(ready)
             else:
-                shapes.setdefault(ready.pixels.shape, []).append((job, ready))
-        for same in shapes.values():
-            self._infer(same)
+                good.append((job, ready))
+        for same in by_shape([ready for _, ready in good]):
+            self._infer([good[index] for index in same])
 
     def _prepare(self, job: Job) -> Prepared | Refusal:
         started = time.perf_counter()
@@ -74,10 +74,7 @@ class Detecting:
 
     def _infer(self, same: list[tuple[Job, Prepared]]) -> None:
         started = time.perf_counter()
-        pixels = [ready.pixels for _, ready in same]
-        outputs = self._detector.engine.run(
-            pixels[0][None] if len(pixels) == 1 else np.stack(pixels)
-        )
+        outputs = self._detector.run([ready for _, ready in same])
         inferred = time.perf_counter()
         metrics.BATCH.observe(len(same))
         metrics.stage("infer", inferred - started)

@@ -53,6 +53,6 @@ def serve_from_store(
         )
 
         def ready(url: str) -> None:
-            announce(f"{version.name}@{version.version}: {url}")
+            announce(f"{version.reference}: {url}")
 
         serve(checked, announce=ready)

@@ -17,7 +17,7 @@ from yololine.dataset.sources import (
 )
 from yololine.detector.architectures import check_architecture
 from yololine.detector.config import config_faults
-from yololine.errors import Faults, UsageError, YololineError, without_secrets
+from yololine.errors import Faults, UsageError, YololineError, in_one, without_secrets
 from yololine.evaluation.promotion import class_faults, rule_faults
 from yololine.registry.versions import check_model_name
 from yololine.steps.parameters import check_start_weights, limit_faults
@@ -113,15 +113,13 @@ class _Checks:
 
     def raise_faults(self) -> None:
         """Raise all that was found, or nothing."""
-        if len(self.faults) == 1:
-            raise self.faults[0]
         if self.faults:
-            raise Faults(self.faults)
+            raise in_one(self.faults)
 
     def refuse_without_record(self) -> None:
         """End the step on its faults, in the log only."""
         log_to_stdout()
-        refuse("preflight", self.faults[0] if len(self.faults) == 1 else Faults(self.faults))
+        refuse("preflight", in_one(self.faults))
 
 
 def _check_parameters(checks: _Checks, p: dict[str, Any]) -> None:

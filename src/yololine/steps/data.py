@@ -25,7 +25,7 @@ from yololine.dataset.sources import SourceListing, diff_listings, list_source
 from yololine.dataset.splitting import read_table, write_table
 from yololine.dataset.splitting import split_dataset as split
 from yololine.dataset.testset import build_test_set as lay_out
-from yololine.errors import DatasetError, Faults, NotFound, SourceError, YololineError
+from yololine.errors import DatasetError, NotFound, SourceError, YololineError, in_one
 from yololine.evaluation.promotion import class_faults, rule_faults
 from yololine.frozen import Frozen
 from yololine.steps.parameters import check_limits
@@ -356,7 +356,7 @@ def build_test_set(
         given = read_manifest(split_path, SplitManifest)
         step.takes({"split": given.digest}, upstream={"split_dataset": given.key})
         if faults := rule_faults(rules, 0) or class_faults(rules, given.dataset.class_names):
-            raise faults[0] if len(faults) == 1 else Faults(faults)
+            raise in_one(faults)
 
         def make(scratch: Path) -> Made:
             assignments = split_assignments(step.store, given, scratch)

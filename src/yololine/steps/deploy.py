@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yololine.errors import DeploymentError, Faults, NotFound, UsageError, YololineError
+from yololine.errors import DeploymentError, Faults, NotFound, UsageError, YololineError, in_one
 from yololine.evaluation.golden import (
     GOLDEN_FILE,
     SAME_SCORE,
@@ -143,7 +143,7 @@ def go_live(
         DeploymentError: It failed; the message says why, and what answers now.
     """
     if faults := list(target.faults()):
-        raise faults[0] if len(faults) == 1 else Faults([*faults])
+        raise in_one(faults)
     if rollback:
         return _go_back(store, model, target, run_id=run_id, say=say, begun=begun)
     for fault in store_faults(store.uri):
@@ -237,7 +237,7 @@ def check_cluster(target: Target, *, model_name: str, store_uri: str) -> None:
         request, cluster=_cluster(target), progress=lambda said: LOG.info("preflight: %s", said)
     )
     if faults:
-        raise faults[0] if len(faults) == 1 else Faults(faults)
+        raise in_one(faults)
 
 
 def _go_back(

@@ -17,7 +17,7 @@ import yololine
 from yololine.dataset.manifest import TestSetManifest
 from yololine.dataset.schema import Row, read_rows
 from yololine.detector.manifests import ExportedManifest
-from yololine.errors import Faults
+from yololine.errors import in_one
 from yololine.evaluation.confusion import confusion, iou_matrix
 from yololine.evaluation.golden import (
     GOLDEN_FILE,
@@ -211,7 +211,7 @@ def decide_promotion(
         parameters=config,
     ) as step:
         if faults := rule_faults(promotion_rules, min_map50):
-            raise faults[0] if len(faults) == 1 else Faults(faults)
+            raise in_one(faults)
         scored = read_manifest(evaluation, EvaluationManifest)
         step.takes({"evaluation": scored.key}, upstream={"evaluate_detector": scored.key})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from yololine.errors import Faults, UsageError, YololineError
+from yololine.errors import UsageError, YololineError, in_one
 
 LIMITS: dict[str, tuple[float, str]] = {
     "max_dropped_fraction": (1, "give a fraction of 1, not %"),
@@ -36,7 +36,7 @@ def check_limits(**given: float) -> None:
     """
     faults = limit_faults(**given)
     if faults:
-        raise faults[0] if len(faults) == 1 else Faults(faults)
+        raise in_one(faults)
 
 
 def check_start_weights(weights_uri: str, weights_sha256: str) -> None:
