@@ -20,9 +20,12 @@ def test_a_version_is_tried_beside_the_live_one_and_then_takes_over(site: Site) 
     assert outcome.version == "v2"
     assert outcome.shadow is not None
     assert (outcome.shadow.recorded, outcome.shadow.agreeing) == (2, 2)
-    assert site.kserve.requests.count(("castings-shadow", "v2")) == 4
-    assert site.kserve.requests.count(("castings", "v1")) == 2
-    assert site.kserve.requests.count(("castings", "v2")) == 2
+    asked = site.kserve.requests
+    assert asked.count(("castings-shadow", "v2")) == 4
+    # While it was a shadow; then an old pod may answer once more before it is gone.
+    shadowed = len(asked) - asked[::-1].index(("castings-shadow", "v2"))
+    assert asked[:shadowed].count(("castings", "v1")) == 2
+    assert asked.count(("castings", "v2")) == 2
     wait_until(lambda: site.cluster.get(INFERENCE_SERVICES, "castings-shadow") is None)
 
 
