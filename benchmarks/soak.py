@@ -145,6 +145,7 @@ def soak(
         done = sum(counts.values())
         if done >= wanted.requests * len(memory) / wanted.samples:
             memory.append(server.rss_bytes() // 2**20)
+            print(f"{done} requests, {memory[-1]} MiB, {len(faults)} faults", flush=True)
         time.sleep(0.05)
     memory.append(server.rss_bytes() // 2**20)
     seconds = time.perf_counter() - started

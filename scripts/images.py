@@ -36,7 +36,7 @@ LARGEST = 10
 
 # Runs inside an image. Sizes are of what is stored, so a package's compiled files count, and a file
 # with two names counts once.
-_LOOK_INSIDE = """
+LOOK_INSIDE = """
 import importlib.metadata, json, os
 from importlib.util import cache_from_source
 
@@ -113,7 +113,7 @@ def build(
                 labels=labels,
                 secrets=secrets,
             )
-            built.append({"image": tag, **json.loads(builder.python(tag, _LOOK_INSIDE))})
+            built.append({"image": tag, **json.loads(builder.python(tag, LOOK_INSIDE))})
     return built
 
 
