@@ -372,3 +372,24 @@ def _said(page: str) -> str:
     """The page's words, with one plain space for every gap."""
     body = page.split("<body>")[1].split("<script>")[0]
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+@pytest.mark.parametrize(
+    ("path", "trains"),
+    [
+        (f"/minio/b/v2/artifacts/yololine-deployment/{RUN}/report-run/7/report", False),
+        (f"/minio/b/v2/artifacts/yololine-training/{RUN}/report-run/7/report", True),
+        (f"/minio/b/v2/artifacts/their-own/{RUN}/report-run/7/report", True),
+        ("/home/me/yololine-deployment-2026-11-24-08-00-00-123456/report-run/report", False),
+    ],
+)
+def test_a_run_that_lost_its_first_pod_lists_the_steps_of_its_pipeline(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, trains: bool
+) -> None:
+    monkeypatch.setenv(RUN_ID_VARIABLE, "")
+    out = tmp_path / path.lstrip("/")
+    report_run(str(out), store_uri=store.uri, model_name="sheet", state="FAILED")
+    page = out.read_text(encoding="utf-8")
+    assert "no step left a word" in page
+    assert "Put the version live and verify it" in page or trains
+    assert ("Decode, pair and check every file" in page) is trains

@@ -113,6 +113,7 @@ def render_run_report(
     records: Mapping[str, StepRecord],
     exhibits: Mapping[str, bytes],
     go_on: Continuation | None = None,
+    pipeline: str = "",
 ) -> str:
     """The whole run on one page.
 
@@ -124,12 +125,15 @@ def render_run_report(
         records: By step. A step that is missing is shown as not run.
         exhibits: Name -> JPEG or PNG. One that is missing leaves a small placeholder.
         go_on: How it goes on from here, shown where the run did not succeed.
+        pipeline: Which one it is a run of, where that is known.
     """
     ended = state is not RunState.RUNNING
-    line = timeline(records, run_id=run_id, running_at=None if ended else now())
+    line = timeline(records, run_id=run_id, running_at=None if ended else now(), pipeline=pipeline)
     sections = list(_sections(records))
     notes = [(_heading(step), note) for step, r in records.items() for note in r.notes]
-    failure = _failure(state, error, records, run_id) if state in _FAILURES else None
+    failure = None
+    if state in _FAILURES:
+        failure = _failure(state, error, records, run_id, pipeline)
     attempts = list(_attempts(records))
     provenance = _provenance(records)
     parameters = _parameters(records)
@@ -163,7 +167,7 @@ def render_run_report(
         promoted=promoted if ended else None,
         version=_facts(records, "register_model").get("version"),
         live=deployed.get("version") if deployed.get("url") else None,
-        only_deploys=steps_of(records)[0] == DEPLOYMENT,
+        only_deploys=steps_of(records, pipeline=pipeline)[0] == DEPLOYMENT,
         started_at=_start(records, run_id),
         tiles=list(_tiles(records, line)),
         failure=failure,
@@ -365,13 +369,17 @@ def _tiles(records: Mapping[str, StepRecord], line: Timeline) -> Iterator[Tile]:
 
 
 def _failure(
-    state: RunState, error: ErrorRecord | None, records: Mapping[str, StepRecord], run_id: str
+    state: RunState,
+    error: ErrorRecord | None,
+    records: Mapping[str, StepRecord],
+    run_id: str,
+    pipeline: str,
 ) -> Failure:
     own = {step: record for step, record in records.items() if record.run_id == run_id}
     at_fault, told = end_of(with_ends(own, state), state)
     headline, progress = _FAILURES[state], ""
     if at_fault is not None:
-        line = [step for step in steps_of(records) if step != EXIT_HANDLER]
+        line = [step for step in steps_of(records, pipeline=pipeline) if step != EXIT_HANDLER]
         title = STEPS.get(at_fault.step, words.spaced(at_fault.step))
         headline += (
             f" at step {line.index(at_fault.step) + 1} of {len(line)}: {title}"

@@ -87,7 +87,11 @@ def ran_in(record: StepRecord, run_id: str) -> bool:
 
 
 def timeline(
-    records: Mapping[str, StepRecord], *, run_id: str, running_at: datetime | None
+    records: Mapping[str, StepRecord],
+    *,
+    run_id: str,
+    running_at: datetime | None,
+    pipeline: str = "",
 ) -> Timeline:
     """The timeline of a run.
 
@@ -95,6 +99,7 @@ def timeline(
         records: By step; one of another run counts as reused.
         run_id: Of this run.
         running_at: The present moment in a run that goes on, None in one that has ended.
+        pipeline: Which one it is a run of, where that is known.
     """
     own = {
         step: (record.started_at, record.finished_at or running_at or record.started_at)
@@ -102,7 +107,10 @@ def timeline(
         if ran_in(record, run_id) and (step != "report_run" or record.finished_at)
     }
     axis = _Axis(sorted(own.values()))
-    steps = [*steps_of(records), *(step for step in records if step not in STEPS)]
+    steps = [
+        *steps_of(records, pipeline=pipeline),
+        *(step for step in records if step not in STEPS),
+    ]
     rows = tuple(
         _row(step, records.get(step), own.get(step), axis, run_id)
         for step in steps

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from yololine.errors import YololineError
 from yololine.reporting.pages import render_run_report
 from yololine.steps.perform import LOG, read_exhibits, run_id_of, running, write_text
@@ -15,6 +17,7 @@ from yololine.telemetry.runs import (
     RunState,
     last_step,
     model_name_of,
+    pipeline_of,
     state_of,
 )
 
@@ -48,7 +51,12 @@ def report_run(report: str, *, store_uri: str, model_name: str, state: str) -> N
         EXIT_HANDLER,
         store_uri=store_uri,
         beside=report,
-        parameters={"model_name": model_name, "state": ended, "state_of_kfp": state},
+        parameters={
+            "model_name": model_name,
+            "state": ended,
+            "state_of_kfp": state,
+            "pipeline": _pipeline_of(report),
+        },
     ) as step:
         page = _page(step.store, run_id, ended)
         _keep(step.store, run_id, page)
@@ -95,6 +103,7 @@ def exhibits_of(store: Store, records: dict[str, StepRecord]) -> dict[str, bytes
 def _page(store: Store, run_id: str, ended: RunState | None = None) -> str:
     """The page of a run that stands as the caller knows, or else as the journal tells."""
     own, run = read_run(store, run_id), read_run_record(store, run_id)
+    pipeline = pipeline_of(own, run)
     state = ended or state_of(own, run, at=now())
     records = with_ends(line_of(store, own), state)
     return render_run_report(
@@ -105,7 +114,18 @@ def _page(store: Store, run_id: str, ended: RunState | None = None) -> str:
         records=records,
         exhibits=exhibits_of(store, records),
         go_on=continuation_of(run_id, run),
+        pipeline=pipeline,
     )
+
+
+def _pipeline_of(report: str) -> str:
+    """Which of the compiled pipelines this is a run of, by the path of an output.
+
+    In a run whose first pod was lost, no other step has said a word. Kubeflow names the pipeline in
+    the paths of its runs' artifacts; one of somebody's own has another name.
+    """
+    named = re.search(r"/yololine-(training|deployment)(?=[/-])", report)
+    return named[1] if named else ""
 
 
 def _keep(store: Store, run_id: str, page: str) -> str:

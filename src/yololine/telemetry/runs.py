@@ -17,6 +17,7 @@ and the clocks of two machines apart."""
 REGISTRATION = "register_model"
 DEPLOYMENT = "deploy_model"
 EXIT_HANDLER = "report_run"
+DEPLOYMENT_PIPELINE = "deployment"
 
 
 class RunState(StrEnum):
@@ -53,13 +54,25 @@ def model_name_of(records: Mapping[str, StepRecord], run: RunRecord | None) -> s
     return next((str(name) for name in told if name), run.model_name if run else "")
 
 
-def steps_of(records: Mapping[str, StepRecord]) -> tuple[str, ...]:
+def pipeline_of(records: Mapping[str, StepRecord], run: RunRecord | None) -> str:
+    """Which pipeline a run is of, as its command or its exit handler knows; empty where neither."""
+    if run:
+        return run.pipeline
+    handler = records.get(EXIT_HANDLER)
+    return str(handler.parameters.get("pipeline", "")) if handler else ""
+
+
+def steps_of(records: Mapping[str, StepRecord], *, pipeline: str = "") -> tuple[str, ...]:
     """The steps that a run has, in the order of the line.
 
     Deployment is one where it was asked for, or was done all the same; of a run that only deploys
     it is the first.
+
+    Args:
+        records: What steps have written; in a run that lost its first pod, none has.
+        pipeline: As `pipeline_of` has it.
     """
-    if {DEPLOYMENT} == set(records) - {EXIT_HANDLER}:
+    if pipeline == DEPLOYMENT_PIPELINE or {DEPLOYMENT} == set(records) - {EXIT_HANDLER}:
         return (DEPLOYMENT, EXIT_HANDLER)
     deploys = DEPLOYMENT in records or _asked_to_deploy(records)
     return tuple(step for step in STEPS if deploys or step != DEPLOYMENT)
