@@ -104,6 +104,23 @@ def test_a_step_has_what_plain_text_says(compiled: Callable[[Any], Compiled]) ->
     assert not task["cachingOptions"]
 
 
+@pytest.mark.parametrize("name", ["team.store", "s" * 64, "Store", "-store"])
+def test_a_config_map_that_cannot_name_a_volume_is_refused(
+    compiled: Callable[[Any], Compiled], name: str
+) -> None:
+    """A ConfigMap may have such a name, and Kubeflow gives it to the pod's volume."""
+
+    @dsl.pipeline(name="mine")
+    def mine(place: str = "store") -> None:
+        with pytest.raises(UsageError, match="cannot name a volume too") as raised:
+            on_cluster(count(), store_config=name)
+        assert f"on_cluster(store_config={name!r})" in str(raised.value)
+        on_cluster(count(), store_config="s" * 63)
+        on_cluster(count(), store_config=place)
+
+    compiled(mine)
+
+
 def test_run_parameters_arrive_through_every_group(compiled: Callable[[Any], Compiled]) -> None:
     """None is an input of the step, which is in an exit handler, a loop and a condition."""
 

@@ -7,6 +7,7 @@ yololine's components and on one's own alike.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,8 @@ STORE_LOCATION = {
 """Keys of the ConfigMap -> variables of the step."""
 STORE_CONFIG_FOLDER = "/etc/yololine"
 """Where its keys are files too: AWS_CA_BUNDLE names one of them."""
+VOLUME_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+"""Kubeflow names the volume as the ConfigMap, whose own name may be longer and have dots."""
 LOST_PODS = 2
 LOST_POD_WAIT = "60s"
 TRAINING_WAIT = "300s"
@@ -51,10 +54,20 @@ def on_cluster(
             the component's own.
         store_secret: Kubernetes secret with the store's credentials, keys accesskey and secretkey.
         store_config: Optional ConfigMap with the store's place, keys AWS_ENDPOINT_URL_S3,
-            AWS_REGION, AWS_CA_BUNDLE and AWS_S3_ADDRESSING_STYLE.
+            AWS_REGION, AWS_CA_BUNDLE and AWS_S3_ADDRESSING_STYLE. Its name has no dot: no pod is
+            made otherwise, which a run parameter is not refused for.
         repeats: How often Kubeflow starts it again when its pod is lost; kfp.local does so when it
             fails, a minute later each time.
+
+    Raises:
+        UsageError: `store_config` cannot name a volume.
     """
+    if isinstance(store_config, str) and not VOLUME_NAME.fullmatch(store_config):
+        raise UsageError(
+            f"on_cluster(store_config={store_config!r})",
+            rule="cannot name a volume too, as Kubeflow has it: no pod could be made",
+            remedy="give the ConfigMap a name of 1 to 63 lower-case letters, digits and dashes",
+        )
     kubernetes.set_security_context(task, run_as_user=USER_ID, run_as_non_root=True)
     # Optional, both: a missing secret is then a sentence of the step's, not a pod that hangs.
     kubernetes.use_secret_as_env(
