@@ -15,6 +15,8 @@ CUT = "cut"
 """The connection is closed in mid-answer."""
 GONE = "gone"
 """The answer is 200, and its first event is the error 410: so the API server itself says it."""
+EMPTY = "empty"
+"""The answer is 200, and ends before anything is said."""
 
 
 class ApiProxy:
@@ -75,7 +77,9 @@ class ApiProxy:
             status = {"kind": "Status", "code": fault, "message": "a fault of the test"}
             event = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Gone"}}
             data = json.dumps(event if fault == GONE else status).encode() + b"\n"
-            request.send_response(200 if fault == GONE else int(fault))
+            if fault == EMPTY:
+                data = b""
+            request.send_response(200 if fault in {GONE, EMPTY} else int(fault))
             request.send_header("Content-Type", "application/json")
             request.send_header("Content-Length", str(len(data)))
             request.end_headers()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from tests.api_proxy import CUT, GONE, ApiProxy
+from tests.api_proxy import CUT, EMPTY, GONE, ApiProxy
 from tests.kserve_controller import wait_until
 from tests.kubernetes_api import KubernetesApi
 from yololine.cluster import Cluster, Conflict, FieldConflict, Refusal, connect, missing_permissions
@@ -107,13 +108,34 @@ def test_an_apply_that_met_another_write_is_made_again(cluster: Cluster, proxy: 
     assert cluster.apply(LEASES, lease())["spec"]["holderIdentity"] == "a"
 
 
-@pytest.mark.parametrize("fault", [500, 502, 409, 410, 403, CUT, GONE])
+@pytest.mark.parametrize("fault", [500, 502, 409, 410, 403, CUT, GONE, EMPTY])
 def test_a_watch_that_fails_only_ends_the_wait(
     cluster: Cluster, proxy: ApiProxy, fault: int | str
 ) -> None:
     proxy.watch_faults.append(fault)
     cluster.wait_for_change(LEASES, "one", since="", seconds=0.3)
     assert not proxy.watch_faults
+
+
+def test_watches_that_are_closed_at_once_are_not_asked_for_without_a_rest(
+    cluster: Cluster, proxy: ApiProxy
+) -> None:
+    proxy.watch_faults.extend([EMPTY] * 1000)
+    ends = time.monotonic() + 1
+    while time.monotonic() < ends:
+        cluster.wait_for_change(LEASES, "one", since="", seconds=10)
+    # Each rests at least a fifth of a second.
+    assert len([line for line in proxy.seen if "watch=1" in line]) <= 6
+
+
+def test_who_has_no_time_is_not_kept_waiting(cluster: Cluster, proxy: ApiProxy) -> None:
+    assert cluster.get(LEASES, "one") is None
+    proxy.read_faults.extend([503] * 1000)
+    with pytest.raises(Refusal, match="a fault of the test"):
+        cluster.with_patience(0.5).get(LEASES, "one")
+    # And whoever has time goes on having it.
+    proxy.read_faults = deque([503, 503])
+    assert cluster.get(LEASES, "one") is None
 
 
 def test_a_watch_ends_with_the_first_change(cluster: Cluster) -> None:

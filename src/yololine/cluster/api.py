@@ -6,6 +6,7 @@ each lasts seconds to a minute, and none is a reason to give up a rollout.
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import time
@@ -60,6 +61,12 @@ class Cluster:
         self._client = client
         self._patience_seconds = patience_seconds
         self._answered = False
+
+    def with_patience(self, seconds: float) -> Cluster:
+        """The same, for somebody who cannot wait longer than this for an answer."""
+        hurried = copy.copy(self)
+        hurried._patience_seconds = seconds
+        return hurried
 
     def get(self, resource: Resource, name: str) -> Object | None:
         """One object, None where there is none."""
@@ -164,20 +171,27 @@ class Cluster:
                 timeout=(CONNECT_SECONDS, seconds),
             )
             # An event may be an error too, such as 410 Gone: the caller reads again either way.
-            return bool(answer.read(1))
+            happened = bool(answer.read(1))
+            if not happened:
+                # Closed before its time, as some proxies do at once: no reason to hammer.
+                self._rest(ends)
+            return happened
         except (ApiException, urllib3.exceptions.HTTPError) as error:
             if isinstance(error, ApiException) and error.status == 410:
                 return True
             if not isinstance(error, urllib3.exceptions.ReadTimeoutError):
-                # Jittered, so that all who lost their watch do not come back at once.
-                left = ends - time.monotonic()
-                time.sleep(max(0.0, min(left, random.uniform(0.2, 1.0))))
+                self._rest(ends)
             return False
         finally:
             if answer is not None:
                 # Not returned to the pool: more may be under way on it.
                 with suppress(Exception):
                     answer.close()
+
+    @staticmethod
+    def _rest(ends: float) -> None:
+        """Sleep a moment, jittered, so that all who lost their watch do not come back at once."""
+        time.sleep(max(0.0, min(ends - time.monotonic(), random.uniform(0.2, 1.0))))
 
     def _found(self, ask: Callable[[], Object]) -> Object | None:
         try:
@@ -203,7 +217,13 @@ class Cluster:
         def once() -> Object:
             try:
                 answer = self._request(
-                    method, path, query=query or {}, body=body, content=content, accept=accept
+                    method,
+                    path,
+                    query=query or {},
+                    body=body,
+                    content=content,
+                    accept=accept,
+                    timeout=(CONNECT_SECONDS, min(ANSWER_SECONDS, self._patience_seconds)),
                 )
                 parsed = json.loads(answer.data)
             except ApiException as error:
@@ -223,7 +243,9 @@ class Cluster:
         asking = Retrying(
             retry=retry_if_exception(passes),
             stop=stop_after_delay(
-                self._patience_seconds if self._answered else FIRST_PATIENCE_SECONDS
+                self._patience_seconds
+                if self._answered
+                else min(FIRST_PATIENCE_SECONDS, self._patience_seconds)
             ),
             wait=wait_random_exponential(multiplier=0.2, max=5),
             reraise=True,
