@@ -11,6 +11,7 @@ from kubernetes import client
 
 from tests.api_proxy import ApiProxy
 from tests.deployment.site import MANIFESTS, Site, documents, request_of
+from tests.kserve_controller import wait_until
 from tests.kubernetes_api import KubernetesApi
 from yololine.cluster import connect
 from yololine.cluster.resources import (
@@ -19,7 +20,8 @@ from yololine.cluster.resources import (
     SERVICE_ACCOUNTS,
     SERVING_RUNTIMES,
 )
-from yololine.deployment import check
+from yololine.deployment import check, rollback
+from yololine.errors import DeploymentError
 
 pytestmark = pytest.mark.server
 
@@ -167,7 +169,82 @@ def test_the_role_of_manifests_serving_is_enough_and_needed(
     # What it may not look at is said, and does not stop it.
     assert faults(site, gpu_count="1") == []
     assert "not checked: whether a node has this GPU" in site.said[-1]
-    assert site.deploy(request_of("v1")).version == "v1"
+
+
+def test_the_role_of_manifests_serving_has_what_is_used_and_no_more(
+    new_site: Callable[..., Site],
+    proxy: ApiProxy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All that a deployment can come to, with that role alone."""
+    site = new_site()
+    namespace = site.cluster.namespace
+    role, binding, _ = documents("serving/deployer.yaml")
+    with site.api.api_client() as api:
+        core, rbac = client.CoreV1Api(api), client.RbacAuthorizationV1Api(api)
+        core.create_namespaced_service_account(namespace, {"metadata": {"name": "pipeline-runner"}})
+        rbac.create_namespaced_role(namespace, role)
+        rbac.create_namespaced_role_binding(namespace, binding)
+    file = site.api.write_kubeconfig(
+        tmp_path / "runner",
+        server=proxy.url,
+        token=site.api.token_of(namespace, "pipeline-runner"),
+        namespace=namespace,
+    )
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    site.cluster = connect()
+    # The API server learns of the role a moment later.
+    wait_until(lambda: faults(site) == [])
+    proxy.seen.clear()
+
+    site.deploy(request_of("v1"))
+    site.deploy(request_of("v2", strategy="shadow"))
+    site.kserve.fates["v3"] = "no-model"
+    with pytest.raises(DeploymentError, match="version v2 was restored, and answers"):
+        site.deploy(request_of("v3"))
+    with pytest.raises(DeploymentError, match="was removed again"):
+        site.deploy(request_of("v3", service_name="another"))
+    site.kserve.asleep = True
+    with pytest.raises(DeploymentError, match="KServe has not taken up"):
+        site.deploy(request_of("v1", service_name="third", timeout_seconds=1))
+    site.kserve.asleep = False
+    site.kserve.fates["v4"] = "by-hand"
+    with pytest.raises(DeploymentError, match="0 available"):
+        site.deploy(request_of("v4", service_name="fourth", timeout_seconds=1))
+    rollback(
+        "castings",
+        to_version="v1",
+        cluster=site.cluster,
+        golden=None,
+        progress=site.said.append,
+        timeout_seconds=20,
+    )
+    granted = {
+        (verb, resource)
+        for rule in role["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    used = {found for line in proxy.seen if (found := right_of(line))}
+    # An apply is a patch, and where it makes the object a create as well.
+    assert ("patch", "inferenceservices") in used
+    used.add(("create", "inferenceservices"))
+    assert used == granted
+
+
+def right_of(line: str) -> tuple[str, str] | None:
+    """The verb and the resource that a request needs in a namespace; None where it needs none."""
+    method, _, path = line.partition(" ")
+    path, _, query = path.partition("?")
+    parts = path.partition("/namespaces/")[2].split("/")[1:]
+    if not parts:
+        return None
+    resource = "/".join(parts[::2]) if len(parts) == 3 else parts[0]
+    verb = {"POST": "create", "PUT": "update"}.get(method, method.lower())
+    if method == "GET" and len(parts) == 1:
+        verb = "watch" if "watch=1" in query else "list"
+    return verb, resource
 
 
 def test_every_manifest_is_accepted(site: Site) -> None:
@@ -179,8 +256,14 @@ def test_every_manifest_is_accepted(site: Site) -> None:
         "ServingRuntime": "/apis/serving.kserve.io/v1alpha1/namespaces/{ns}/servingruntimes",
         "ServiceAccount": "/api/v1/namespaces/{ns}/serviceaccounts",
         "Secret": "/api/v1/namespaces/{ns}/secrets",
+        "ConfigMap": "/api/v1/namespaces/{ns}/configmaps",
+        "ResourceQuota": "/api/v1/namespaces/{ns}/resourcequotas",
     }
-    files = [*sorted((MANIFESTS / "serving").glob("*.yaml")), *(MANIFESTS / "examples").iterdir()]
+    files = [
+        file
+        for folder in ("base", "examples", "serving")
+        for file in sorted((MANIFESTS / folder).glob("*.yaml"))
+    ]
     sent = 0
     with site.api.api_client() as api:
         for file in files:
@@ -198,4 +281,4 @@ def test_every_manifest_is_accepted(site: Site) -> None:
                     auth_settings=["BearerToken"],
                 )
                 sent += 1
-    assert sent == 6
+    assert sent == 8
