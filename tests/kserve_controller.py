@@ -2,7 +2,9 @@
 
 The Deployment is made as KServe 0.21 makes it: annotations of the InferenceService and of its
 predictor go to the pods, and so does the storage URI. The InferenceService's observedGeneration is
-the Deployment's. Requests to `status.url` are answered by what the ready pods would serve.
+the Deployment's. By default and with the autoscaler class `hpa` there is a HorizontalPodAutoscaler,
+and the Deployment's size is left to it; with `none` there is none, and the size is minReplicas.
+Requests to `status.url` are answered by what the ready pods would serve.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ class KServe:
         asleep: Do nothing.
         mode: `status.deploymentMode`.
         address: `status.address.url` of every service, instead of the true one.
+        says: Fields of the status that it goes on to say, whatever is true.
     """
 
     def __init__(self, api_client: client.ApiClient, namespace: str) -> None:
@@ -57,11 +60,14 @@ class KServe:
         self.asleep = False
         self.mode = "Standard"
         self.address = ""
+        self.says: dict[str, Any] = {}
         self.requests: list[tuple[str, str]] = []
         """(service, version) of each picture that was answered."""
         self._custom = client.CustomObjectsApi(api_client)
         self._apps = client.AppsV1Api(api_client)
         self._core = client.CoreV1Api(api_client)
+        self._autoscaling = client.AutoscalingV2Api(api_client)
+        self._scaled: dict[str, dict[str, Any]] = {}
         self._api_client = api_client
         self._fronts: dict[str, ThreadingHTTPServer] = {}
         self._rotation: dict[str, list[tuple[str, str]]] = {}
@@ -123,6 +129,7 @@ class KServe:
             return
         wanted = deployment_of(service, runtime, fate=self.fates.get(_version(service), ""))
         deployment = self._put(wanted)
+        self._scale(service, wanted)
         pods = self._core.list_namespaced_pod(
             self.namespace, label_selector=f"serving.kserve.io/inferenceservice={name}"
         ).items
@@ -171,7 +178,31 @@ class KServe:
         wanted["spec"]["template"]["metadata"]["annotations"].setdefault(FATE, None)
         return self._apps.patch_namespaced_deployment(name, self.namespace, wanted)
 
+    def _scale(self, service: dict[str, Any], deployment: dict[str, Any]) -> None:
+        """Make, change or delete the autoscaler, where that is not done yet."""
+        name = deployment["metadata"]["name"]
+        wanted = autoscaler_of(service, deployment)
+        if wanted == self._scaled.get(name):
+            return
+        standing = self._scaled.pop(name, None)
+        scalers = self._autoscaling
+        try:
+            if wanted is None:
+                scalers.delete_namespaced_horizontal_pod_autoscaler(name, self.namespace)
+            elif standing:
+                scalers.replace_namespaced_horizontal_pod_autoscaler(name, self.namespace, wanted)
+            else:
+                scalers.create_namespaced_horizontal_pod_autoscaler(self.namespace, wanted)
+        except ApiException as error:
+            # It went with an earlier InferenceService of this name.
+            if error.status != 404:
+                raise
+        else:
+            if wanted:
+                self._scaled[name] = wanted
+
     def _say(self, service: dict[str, Any], status: dict[str, Any]) -> None:
+        status |= self.says
         if service.get("status") == status:
             return
         self._custom.patch_namespaced_custom_object_status(
@@ -357,6 +388,33 @@ def deployment_of(
             "ownerReferences": [owner],
         },
         "spec": spec,
+    }
+
+
+def autoscaler_of(service: dict[str, Any], deployment: dict[str, Any]) -> dict[str, Any] | None:
+    """The HorizontalPodAutoscaler that KServe makes, with what it takes where nothing is said."""
+    annotations = service["metadata"].get("annotations") or {}
+    if annotations.get("serving.kserve.io/autoscalerClass", "hpa") != "hpa":
+        return None
+    predictor = service["spec"]["predictor"]
+    least = max(1, predictor.get("minReplicas") or 1)
+    target = {"type": "Utilization", "averageUtilization": predictor.get("scaleTarget", 80)}
+    metric = {"name": predictor.get("scaleMetric", "cpu"), "target": target}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {**deployment["metadata"], "annotations": dict(annotations)},
+        "spec": {
+            "scaleTargetRef": {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "name": deployment["metadata"]["name"],
+            },
+            "minReplicas": least,
+            "maxReplicas": max(least, predictor.get("maxReplicas") or 0),
+            "metrics": [{"type": "Resource", "resource": metric}],
+            "behavior": {},
+        },
     }
 
 

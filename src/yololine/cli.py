@@ -200,6 +200,7 @@ def _go_live(ctx: click.Context, model: str, options: Mapping[str, str | None]) 
 
     from yololine.runs.parameters import local_defaults, merge
     from yololine.steps.deploy import go_live
+    from yololine.steps.perform import terminable
     from yololine.steps.target import Target
     from yololine.storage import open_store
 
@@ -214,13 +215,15 @@ def _go_live(ctx: click.Context, model: str, options: Mapping[str, str | None]) 
         for one in fields(Target)
         if (short := one.name.removeprefix("deploy_")) in given
     }
-    live = go_live(
-        open_store(given["store_uri"]),
-        model,
-        Target(**target),
-        rollback=command == "rollback",
-        say=click.echo,
-    )
+    # So that a job that is cancelled puts back what was live, as a step does.
+    with terminable():
+        live = go_live(
+            open_store(given["store_uri"]),
+            model,
+            Target(**target),
+            rollback=command == "rollback",
+            say=click.echo,
+        )
     checked = f", {live.golden_checked} golden images as evaluated" if live.golden_checked else ""
     click.echo(f"{live.name}@{live.version} is live at {live.url}{checked}")
 

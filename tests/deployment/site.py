@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
+from kubernetes import client
 from PIL import Image
 
 from tests.kserve_controller import KServe, wait_until
 from tests.kubernetes_api import KubernetesApi
 from yololine.cluster import Cluster, Resource
-from yololine.cluster.resources import SECRETS, SERVICE_ACCOUNTS, SERVING_RUNTIMES
+from yololine.cluster.resources import (
+    INFERENCE_SERVICES,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    SERVING_RUNTIMES,
+)
 from yololine.deployment import DeployOutcome, DeployRequest, deploy
+from yololine.errors import YololineError
 from yololine.evaluation.golden import Golden, GoldenImage
 from yololine.inference.postprocess import Detections
 from yololine.registry.versions import Version
@@ -131,6 +140,44 @@ class Site:
         return deploy(
             request, cluster=self.cluster, golden=golden, progress=self.said.append, **options
         )
+
+    @contextmanager
+    def deploying(
+        self, request: DeployRequest, golden: Golden | None = None
+    ) -> Iterator[list[DeployOutcome | YololineError]]:
+        """Deploy in a thread, which has ended with one result or error when the block has."""
+        ended: list[DeployOutcome | YololineError] = []
+
+        def run() -> None:
+            try:
+                ended.append(self.deploy(request, golden))
+            except YololineError as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield ended
+        finally:
+            thread.join()
+
+    def edit(self, manager: str, change: dict[str, Any]) -> None:
+        """Change the service as somebody else."""
+        with self.api.api_client() as api:
+            client.CustomObjectsApi(api).patch_namespaced_custom_object(
+                INFERENCE_SERVICES.group,
+                INFERENCE_SERVICES.version,
+                self.cluster.namespace,
+                INFERENCE_SERVICES.plural,
+                "castings",
+                change,
+                field_manager=manager,
+            )
+
+    def labelled(self) -> str:
+        """The version that the service says it serves; empty where there is no service."""
+        service = self.cluster.get(INFERENCE_SERVICES, "castings")
+        return str(service["metadata"]["labels"]["yololine/version"]) if service else ""
 
     def delete(self, resource: Resource, name: str) -> None:
         """Return once it is gone."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from kubernetes import client
 
 from tests.api_proxy import CUT, GONE, ApiProxy
 from tests.deployment.site import Site, answers_of, golden_of, request_of
+from tests.deployment.webhook import admission
 from tests.kserve_controller import wait_until
 from tests.kubernetes_api import KubernetesApi
 from yololine.cluster.resources import DEPLOYMENTS, INFERENCE_SERVICES, LEASES, PODS
@@ -69,11 +69,6 @@ def test_the_same_again_changes_nothing(site: Site) -> None:
     assert before["metadata"]["uid"] == after["metadata"]["uid"]
     assert again.generation == first.generation
     assert "castings has this specification already" in site.said
-
-
-def test_more_replicas_are_scaled_by_an_autoscaler_only_where_they_may_be(site: Site) -> None:
-    site.deploy(request_of("v1", replicas_min=2, replicas_max=2))
-    assert len(site.cluster.find(PODS)) == 2
 
 
 @pytest.mark.parametrize(
@@ -170,7 +165,7 @@ def test_both_facts_are_told_where_the_one_before_does_not_come_back(site: Site)
 
 def test_row_23_fields_of_somebody_else_are_not_taken(site: Site) -> None:
     site.deploy(request_of("v1"))
-    edit(site, "kubectl-edit", {"spec": {"predictor": {"model": {"image": "theirs:1"}}}})
+    site.edit("kubectl-edit", {"spec": {"predictor": {"model": {"image": "theirs:1"}}}})
     with pytest.raises(Faults) as raised:
         site.deploy(request_of("v2", predictor_image="ours:2"))
     assert "kubectl-edit (.spec.predictor.model.image)" in str(raised.value)
@@ -183,27 +178,34 @@ def test_row_23_fields_of_somebody_else_are_not_taken(site: Site) -> None:
 def test_row_23_an_edit_in_mid_rollout_is_reported_and_left_alone(site: Site) -> None:
     site.deploy(request_of("v1"))
     site.kserve.asleep = True
-    failed: list[BaseException] = []
-
-    def deploying() -> None:
-        try:
-            site.deploy(request_of("v2"))
-        except DeploymentError as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=deploying)
-    thread.start()
-    wait_until(lambda: "applying version v2 to castings" in site.said)
-    wait_until(lambda: label_of(site) == "v2")
-    edit(site, "kubectl-edit", {"spec": {"predictor": {"model": {"storageUri": "s3://theirs/x"}}}})
-    thread.join()
-    (error,) = failed
+    theirs = {"spec": {"predictor": {"model": {"storageUri": "s3://theirs/x"}}}}
+    with site.deploying(request_of("v2")) as ended:
+        wait_until(lambda: site.labelled() == "v2")
+        site.edit("kubectl-edit", theirs)
+    (error,) = ended
     assert "was changed while it was rolled out, by kubectl-edit" in str(error)
     assert ".spec.predictor.model.storageUri" in str(error)
     assert "nothing was restored" in str(error)
     service = site.cluster.get(INFERENCE_SERVICES, "castings")
     assert service is not None
     assert service["spec"]["predictor"]["model"]["storageUri"] == "s3://theirs/x"
+
+
+def test_row_23_so_is_one_while_the_golden_images_are_answered(site: Site) -> None:
+    golden = golden_of()
+    answer = answers_of(golden)
+
+    def edited(image: bytes, query: Mapping[str, str]) -> dict[str, Any]:
+        site.edit("kubectl-edit", {"spec": {"predictor": {"model": {"image": "theirs:1"}}}})
+        return answer(image, query)
+
+    site.kserve.models["v1"] = edited
+    with pytest.raises(DeploymentError, match="was changed while it was rolled out") as raised:
+        site.deploy(request_of("v1"), golden)
+    assert "kubectl-edit (.spec.predictor.model.image)" in str(raised.value)
+    service = site.cluster.get(INFERENCE_SERVICES, "castings")
+    assert service is not None
+    assert service["spec"]["predictor"]["model"]["image"] == "theirs:1"
 
 
 def test_row_24_without_a_free_gpu_the_schedulers_reason_is_told(
@@ -272,31 +274,25 @@ def test_row_21_so_may_the_whole_api_server(
 ) -> None:
     site = new_site()
     site.kserve.asleep = True
-    done: list[Any] = []
-    thread = threading.Thread(target=lambda: done.append(site.deploy(request_of("v1"))))
-    thread.start()
-    wait_until(lambda: label_of(site) == "v1")
-    kubernetes_api.stop_api_server()
-    try:
-        time.sleep(0.5)
-    finally:
-        kubernetes_api.start_api_server()
-    site.kserve.asleep = False
-    thread.join()
-    assert [outcome.version for outcome in done] == ["v1"]
+    with site.deploying(request_of("v1")) as ended:
+        wait_until(lambda: site.labelled() == "v1")
+        kubernetes_api.stop_api_server()
+        try:
+            time.sleep(0.5)
+        finally:
+            kubernetes_api.start_api_server()
+        site.kserve.asleep = False
+    assert [outcome.version for outcome in ended] == ["v1"]
 
 
 def test_two_at_once_are_refused(site: Site) -> None:
     site.kserve.asleep = True
-    done: list[Any] = []
-    thread = threading.Thread(target=lambda: done.append(site.deploy(request_of("v1"))))
-    thread.start()
-    wait_until(lambda: label_of(site) == "v1")
-    with pytest.raises(DeploymentError, match="is being deployed by run-of-v1 on"):
-        site.deploy(request_of("v2"))
-    site.kserve.asleep = False
-    thread.join()
-    assert [outcome.version for outcome in done] == ["v1"]
+    with site.deploying(request_of("v1")) as ended:
+        wait_until(lambda: site.labelled() == "v1")
+        with pytest.raises(DeploymentError, match="is being deployed by run-of-v1 on"):
+            site.deploy(request_of("v2"))
+        site.kserve.asleep = False
+    assert [outcome.version for outcome in ended] == ["v1"]
     # And the lock is free again.
     assert site.deploy(request_of("v2")).version == "v2"
 
@@ -306,8 +302,8 @@ def test_a_lock_of_a_dead_deployment_runs_out(site: Site) -> None:
     lease = site.cluster.get(LEASES, "yololine-castings")
     assert lease is not None
     lease["spec"] |= {"holderIdentity": "a pod that was killed"}
-    lease["spec"]["renewTime"] = "2026-01-01T00:00:00.000000Z"
     site.cluster.replace(LEASES, lease)
+    run_out(site)
     assert site.deploy(request_of("v2")).version == "v2"
 
 
@@ -316,24 +312,20 @@ import sys
 from tests.deployment.site import request_of
 from yololine.cluster import connect
 from yololine.deployment import deploy
-from yololine.errors import Terminated
-import signal
+from yololine.steps.perform import terminable
 
-def stop(*_):
-    raise Terminated("step", rule="was told to stop (SIGTERM)", remedy="run it again")
-
-signal.signal(signal.SIGTERM, stop)
-deploy(
-    request_of("v2"),
-    cluster=connect(),
-    golden=None,
-    progress=lambda words: print(words, flush=True),
-)
+with terminable():
+    deploy(
+        request_of("v2"),
+        cluster=connect(),
+        golden=None,
+        progress=lambda words: print(words, flush=True),
+    )
 """
 
 
-def test_an_interruption_says_what_it_leaves_and_the_next_run_goes_on(site: Site) -> None:
-    site.deploy(request_of("v1"))
+def begin(site: Site) -> subprocess.Popen[str]:
+    """Begin to deploy v2 in a process of its own, while KServe sleeps."""
     site.kserve.asleep = True
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED],
@@ -342,19 +334,78 @@ def test_an_interruption_says_what_it_leaves_and_the_next_run_goes_on(site: Site
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_until(lambda: label_of(site) == "v2")
+    wait_until(lambda: site.labelled() == "v2")
+    return process
+
+
+def test_what_was_live_is_put_back_where_it_is_told_to_stop(site: Site) -> None:
+    site.deploy(request_of("v1"))
+    process = begin(site)
+    process.send_signal(signal.SIGTERM)
+    said, error = process.communicate()
+    assert process.returncode
+    assert "interrupted: version v1 was put back, and is not checked yet" in said
+    assert "was told to stop (SIGTERM); version v1 was put back" in error
+    assert site.labelled() == "v1"
+    lease = site.cluster.get(LEASES, "yololine-castings")
+    assert lease is not None
+    assert lease["spec"]["holderIdentity"] == ""
+    site.kserve.asleep = False
+    assert site.deploy(request_of("v2")).previous_version == "v1"
+
+
+def test_a_first_version_is_taken_away_where_it_is_told_to_stop(site: Site) -> None:
+    process = begin(site)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate()
-    assert process.returncode
-    assert "interrupted: castings is on its way to version v2, not yet checked" in said
-    assert "version v1 was live before" in said
+    assert "interrupted: castings had no version before, and is being removed again" in said
+    wait_until(lambda: site.cluster.get(INFERENCE_SERVICES, "castings") is None)
     site.kserve.asleep = False
-    # The last good one is still the one to go back to.
+    assert site.deploy(request_of("v2")).previous_version is None
+
+
+def test_what_was_killed_in_mid_rollout_is_not_what_is_gone_back_to(site: Site) -> None:
+    site.deploy(request_of("v1"))
+    process = begin(site)
+    process.kill()
+    process.communicate()
+    with pytest.raises(DeploymentError, match="is being deployed by run-of-v2 on"):
+        site.deploy(request_of("v2"))
+    run_out(site)
+    site.kserve.asleep = False
     site.kserve.models["v2"] = lambda *_: {"status": 500}
     with pytest.raises(DeploymentError, match="version v1 was restored, and answers"):
         site.deploy(request_of("v2"), golden_of())
     site.kserve.models.clear()
     assert site.deploy(request_of("v2")).version == "v2"
+
+
+def run_out(site: Site) -> None:
+    """Let the time of a dead deployment's lock have passed."""
+    lease = site.cluster.get(LEASES, "yololine-castings")
+    assert lease is not None
+    lease["spec"]["renewTime"] = "2026-01-01T00:00:00.000000Z"
+    site.cluster.replace(LEASES, lease)
+
+
+@pytest.mark.parametrize("versions", [["v1"], ["v0", "v1"]])
+def test_a_check_that_fails_takes_nothing_away_from_what_was_good(
+    site: Site, versions: list[str]
+) -> None:
+    """A nightly run finds its version live; whatever it then meets, people keep their answers."""
+    golden = golden_of()
+    for version in versions:
+        site.kserve.models[version] = answers_of(golden)
+        site.deploy(request_of(version), golden)
+    before = site.cluster.get(INFERENCE_SERVICES, "castings")
+    site.kserve.models["v1"] = answers_of(golden_of(score=0.5))
+    with pytest.raises(DeploymentError, match="version v1 stayed, and answers"):
+        site.deploy(request_of("v1"), golden)
+    after = site.cluster.get(INFERENCE_SERVICES, "castings")
+    assert before is not None
+    assert after is not None
+    assert after["metadata"]["generation"] == before["metadata"]["generation"]
+    assert [entry.version for entry in read_history(site.cluster, "castings")] == versions
 
 
 def test_a_service_of_somebody_else_is_left_to_them(site: Site) -> None:
@@ -385,20 +436,37 @@ def test_a_service_of_somebody_else_is_left_to_them(site: Site) -> None:
         site.deploy(request_of("v1"))
 
 
-def edit(site: Site, manager: str, change: dict[str, Any]) -> None:
-    """Change the service as somebody else."""
-    with site.api.api_client() as api:
-        client.CustomObjectsApi(api).patch_namespaced_custom_object(
-            "serving.kserve.io",
-            "v1beta1",
-            site.cluster.namespace,
-            "inferenceservices",
-            "castings",
-            change,
-            field_manager=manager,
-        )
+@pytest.mark.parametrize("dry_run", [True, False], ids=["beforehand", "afterwards"])
+def test_a_webhook_that_refuses_is_told_in_its_words(site: Site, dry_run: bool) -> None:
+    """Somebody's policy, or KServe's own check: nothing is touched."""
+    site.deploy(request_of("v1"))
+
+    def answer(asked: dict[str, Any]) -> str:
+        """Let through what is not meant: a webhook takes a moment to be known everywhere."""
+        version = asked["object"]["metadata"].get("labels", {}).get("yololine/version")
+        seen.append(version)
+        return "not on Fridays" if version == "v2" and (dry_run or not asked["dryRun"]) else ""
+
+    seen: list[str] = []
+    with admission(site.api, site.cluster.namespace, answer):
+        wait_until(lambda: site.edit("a-person", {"metadata": {"labels": {"a": "b"}}}) or seen)
+        with pytest.raises(Faults if dry_run else DeploymentError) as raised:
+            site.deploy(request_of("v2"))
+    assert "denied the request: not on Fridays" in str(raised.value)
+    if not dry_run:
+        assert "version v1 stayed, and answers" in str(raised.value)
+    assert site.labelled() == "v1"
 
 
-def label_of(site: Site) -> str:
-    service = site.cluster.get(INFERENCE_SERVICES, "castings")
-    return str(service["metadata"]["labels"]["yololine/version"]) if service else ""
+def test_a_webhook_that_is_down_is_waited_for(site: Site) -> None:
+    """Such as KServe's own, while its controller starts anew."""
+    asked: list[str] = []
+
+    def answer(request: dict[str, Any]) -> str:
+        asked.append(request["operation"])
+        if len(asked) < 3:
+            raise ConnectionError
+        return ""
+
+    with admission(site.api, site.cluster.namespace, answer):
+        site.deploy(request_of("v1"))

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import urllib3
@@ -19,10 +22,11 @@ import urllib3
 from tests.conftest import MinioServer
 from tests.deployment.site import KINDS, Site, documents
 from tests.e2e.line import MADE, Line, run_ids, run_line, source_of
-from tests.kserve_controller import KServe
+from tests.kserve_controller import KServe, wait_until
 from tests.kubernetes_api import KubernetesApi
 from tests.serving.models import CLASS_NAMES, IMAGE_SIZE, bright_model, golden_of
 from yololine.cluster import connect
+from yololine.cluster.resources import INFERENCE_SERVICES, LEASES
 from yololine.evaluation.golden import write_golden
 from yololine.registry.deployments import deployments_of
 from yololine.registry.versions import (
@@ -33,8 +37,10 @@ from yololine.registry.versions import (
     register,
     resolve_version,
 )
+from yololine.steps.deploy import go_live
+from yololine.steps.target import Target
 from yololine.storage import Store, open_store
-from yololine.telemetry.journal import read_run
+from yololine.telemetry.journal import RUN_ID_VARIABLE, read_run
 from yololine.telemetry.records import StepState
 
 pytestmark = [pytest.mark.e2e, pytest.mark.server]
@@ -199,6 +205,98 @@ def test_a_version_goes_live_a_wrong_one_does_not_stay_and_a_good_one_comes_back
     (deployed,) = deployments_of(store, "steel")
     assert (deployed.version, deployed.previous_version) == (first.version, second.version)
     assert wrong.version not in {deployed.version, deployed.previous_version}
+
+
+STEP = """
+import json, sys
+from yololine import steps
+
+told = json.loads(sys.argv[1])
+steps.deploy_model(told.pop("deployment"), told.pop("report"), **told)
+"""
+EXIT = """
+import json, sys
+from yololine import steps
+
+steps.report_run(**json.loads(sys.argv[1]))
+"""
+
+
+def start(script: str, run_id: str, **told: object) -> subprocess.Popen[str]:
+    """A step's process, as a pod has it."""
+    return subprocess.Popen(
+        [sys.executable, "-c", script, json.dumps(told)],
+        env={**os.environ, RUN_ID_VARIABLE: run_id},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_step_that_is_told_to_stop_puts_back_what_was_live(
+    store: Store, registers: Callable[..., Version], site: Site, tmp_path: Path
+) -> None:
+    """As where a run is terminated in Kubeflow: SIGTERM in mid-rollout, then the exit handler."""
+    first = registers("a" * 64)
+    small = Target(deploy_cpu="500m", deploy_memory="1Gi", deploy_timeout_seconds=60)
+    go_live(store, first.reference, small, say=print)
+    second = registers("b" * 64)
+    run_id = str(uuid4())
+    outputs = tmp_path / "artifacts" / "yololine-deployment" / run_id / "deploy-model"
+    told = {
+        **{one.name: getattr(small, one.name) for one in fields(small)},
+        "deployment": str(outputs / "deployment"),
+        "report": str(outputs / "report"),
+        "store_uri": store.uri,
+        "model": second.reference,
+        "rollback": False,
+    }
+    site.kserve.asleep = True
+    step = start(STEP, run_id, **told)
+    wait_until(lambda: served(site) == second.version)
+    step.send_signal(signal.SIGTERM)
+    said, _ = step.communicate()
+    assert step.returncode == 143, said
+    assert "Traceback" not in said
+    record = read_run(store, run_id)["deploy_model"]
+    assert record.state is StepState.TERMINATED
+    assert record.error
+    fact = f"was told to stop (SIGTERM); version {first.version} was put back"
+    assert fact in record.error.message
+    assert served(site) == first.version
+    lease = site.cluster.get(LEASES, "yololine-steel")
+    assert lease
+    assert lease["spec"]["holderIdentity"] == ""
+    (deployed,) = deployments_of(store, "steel")
+    assert deployed.version == first.version
+    assert fact in deployed.trouble
+
+    page = tmp_path / "artifacts" / "yololine-deployment" / run_id / "report-run" / "report"
+    ended = start(
+        EXIT, run_id, report=str(page), store_uri=store.uri, model_name="steel", state="RUNNING"
+    )
+    said, _ = ended.communicate()
+    assert ended.returncode == 0, said
+    report = page.read_text(encoding="utf-8")
+    assert "terminated" in report
+    assert fact in report
+    assert f"/runs/{run_id}:retry" in report
+    assert "Train" not in report
+
+    # Retry in Kubeflow's UI.
+    site.kserve.asleep = False
+    step = start(STEP, run_id, **told)
+    said, _ = step.communicate()
+    assert step.returncode == 0, said
+    record = read_run(store, run_id)["deploy_model"]
+    assert (record.state, record.attempt) == (StepState.DONE, 2)
+    assert answered(record.facts["url"], _picture(200))[0] == second.version
+
+
+def served(site: Site) -> str:
+    """The version that the service says it serves."""
+    service = site.cluster.get(INFERENCE_SERVICES, "steel")
+    return str(service["metadata"]["labels"]["yololine/version"]) if service else ""
 
 
 @pytest.mark.usefixtures("site")

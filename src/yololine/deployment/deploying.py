@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from yololine.cluster import Cluster
-from yololine.cluster.resources import INFERENCE_SERVICES
 from yololine.deployment.ledger import Ledger, holding
-from yololine.deployment.live import Live, Stage, before, cut_off, give_back
+from yololine.deployment.live import Live, Stage, before, give_back, put_back, target
 from yololine.deployment.preflight import FieldsTaken, check
 from yololine.deployment.request import DeployOutcome, DeployRequest
 from yololine.deployment.shadow import remove_shadow, try_beside
-from yololine.deployment.specification import specification, version_of
-from yololine.errors import ClusterError, DeploymentError, Faults
+from yololine.deployment.specification import digest_of, specification, version_of
+from yololine.errors import ClusterError, DeploymentError, Faults, Terminated
 from yololine.evaluation.golden import Golden
 
 RUN_ID = "run_id"
@@ -49,6 +48,7 @@ def deploy(
         DeploymentError: It failed, or somebody else deploys this service now; the message says what
             answers now.
         ClusterError: The cluster does not answer.
+        Terminated: SIGTERM came as this; what was live is put back, and the message says so.
     """
     started = time.monotonic()
     if faults := check(request, cluster=cluster, progress=progress):
@@ -67,9 +67,13 @@ def deploy(
         else:
             # Of a run that was killed while it tried one.
             remove_shadow(stage, request.service_name)
-        previous = before(ledger, cluster.get(INFERENCE_SERVICES, request.service_name), body)
+        previous = before(ledger, stage.standing(request.service_name), body)
         live = replace(stage, ledger, body=body, previous=previous, golden=golden)
-    return outcome(live, cluster, previous=previous, started=started).model_copy(
+        earlier = previous
+        if previous and digest_of(previous) == digest_of(body):
+            other = target(ledger.history, digest_of(body), None)
+            earlier = other.body if other else None
+    return outcome(live, cluster, previous=earlier, started=started).model_copy(
         update={"shadow": shadow}
     )
 
@@ -87,9 +91,10 @@ def replace(
     Raises:
         DeploymentError: It failed; the message says what answers now.
         ClusterError: The API server did not let it begin.
+        Terminated: It was interrupted.
     """
     ledger.note(body, verified=False)
-    with _saying(stage, body, previous):
+    with _undoing(stage, body, previous):
         try:
             live = stage.make_live(body, golden)
         except FieldsTaken:
@@ -100,7 +105,7 @@ def replace(
             raise give_back(
                 stage, ledger, failed=body, previous=previous, golden=golden, error=error
             ) from error
-        ledger.note(body, verified=True)
+        _note_live(ledger, body)
     stage.progress(f"live: version {version_of(body)} at {live.endpoint.url}")
     return live
 
@@ -128,16 +133,30 @@ def outcome(
     )
 
 
-@contextmanager
-def _saying(stage: Stage, body: dict[str, Any], previous: dict[str, Any] | None) -> Iterator[None]:
-    """Say what an interruption leaves behind, and let it through.
+def _note_live(ledger: Ledger, body: dict[str, Any]) -> None:
+    try:
+        ledger.note(body, verified=True)
+    except ClusterError as error:
+        raise DeploymentError(
+            f"InferenceService {body['metadata']['name']}",
+            rule=f"version {version_of(body)} is live and answers as it should, but that could not "
+            f"be noted: {error.value}: {error.rule}",
+            remedy="deploy it again: that changes nothing, and notes it",
+        ) from error
 
-    A pod that is told to go has no time to restore anything.
-    """
+
+@contextmanager
+def _undoing(stage: Stage, body: dict[str, Any], previous: dict[str, Any] | None) -> Iterator[None]:
+    """Where the block is interrupted, put back what was live, say so, and let it through."""
     try:
         yield
     except (DeploymentError, ClusterError):
         raise
-    except BaseException:
-        cut_off(stage, body, previous)
+    except BaseException as error:
+        fact = put_back(stage, failed=body, previous=previous)
+        stage.progress(f"interrupted: {fact}")
+        if isinstance(error, Terminated):
+            raise Terminated(
+                error.value, rule=f"{error.rule}; {fact}", remedy=error.remedy
+            ) from error
         raise

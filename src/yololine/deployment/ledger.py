@@ -27,6 +27,9 @@ from yololine.frozen import Frozen
 LEASE_SECONDS = 60
 """After this long without a sign of life, a deployment has died."""
 RENEW_SECONDS = 15
+HURRY_SECONDS = 5
+"""For what is tried again soon, or lapses by itself: a process that is told to stop has half a
+minute in all."""
 KEPT = 5
 HISTORY = "yololine/history"
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
@@ -113,7 +116,7 @@ class Ledger:
     def renew(self) -> None:
         """Give a sign of life."""
         try:
-            self._write(history=None)
+            self._write(history=None, patience_seconds=HURRY_SECONDS)
         except ClusterError as error:
             if isinstance(error, Conflict):
                 self._lost = error
@@ -121,11 +124,20 @@ class Ledger:
     def release(self) -> None:
         """Let others deploy. A server that does not answer is no error: the lease runs out."""
         try:
-            self._write(history=None, holder="")
+            self._write(history=None, holder="", patience_seconds=HURRY_SECONDS)
         except ClusterError:
             return
 
-    def _write(self, *, history: tuple[Entry, ...] | None, holder: str | None = None) -> None:
+    def _write(
+        self,
+        *,
+        history: tuple[Entry, ...] | None,
+        holder: str | None = None,
+        patience_seconds: float | None = None,
+    ) -> None:
+        cluster = self._cluster
+        if patience_seconds is not None:
+            cluster = cluster.with_patience(patience_seconds)
         with self._writing:
             lease = {**self._lease, "metadata": dict(self._lease["metadata"])}
             lease["spec"] = {
@@ -139,14 +151,14 @@ class Ledger:
                     HISTORY: _HISTORY.dump_json(history).decode(),
                 }
             try:
-                self._lease = self._cluster.replace(LEASES, lease)
+                self._lease = cluster.replace(LEASES, lease)
             except Conflict:
                 # Perhaps our own write, whose answer was lost.
-                now = self._cluster.get(LEASES, lease["metadata"]["name"]) or {}
+                now = cluster.get(LEASES, lease["metadata"]["name"]) or {}
                 if (now.get("spec") or {}).get("holderIdentity") != self._holder:
                     raise
                 lease["metadata"]["resourceVersion"] = now["metadata"]["resourceVersion"]
-                self._lease = self._cluster.replace(LEASES, lease)
+                self._lease = cluster.replace(LEASES, lease)
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from yololine.deployment.endpoint import (
     find_endpoint,
     settle,
 )
-from yololine.deployment.ledger import Entry, Ledger
+from yololine.deployment.ledger import HURRY_SECONDS, Entry, Ledger
 from yololine.deployment.preflight import conflict
-from yololine.deployment.rollout import Displaced, Rollout
+from yololine.deployment.rollout import Displaced, Rollout, refuse_displacement
 from yololine.deployment.specification import digest_of, version_of
 from yololine.errors import ClusterError, DeploymentError, YololineError
 from yololine.evaluation.golden import Golden
@@ -57,7 +57,7 @@ class Stage:
             ClusterError: The API server says no, or nothing.
         """
         name = body["metadata"]["name"]
-        standing = self.cluster.get(INFERENCE_SERVICES, name)
+        standing = self.standing(name)
         if standing and _same(standing, body):
             # Applying it again would give the pods this run's annotations, and so start them again.
             self.progress(f"{name} has this specification already")
@@ -85,12 +85,31 @@ class Stage:
         service = self.bring_up(body)
         endpoint: Endpoint = settle(lambda: self._endpoint(service), check=self.check)
         version = version_of(body)
+        checked = 0
         if golden is None:
             check_version(endpoint, version=version, images=(), check=self.check)
-            return Live(service=service, endpoint=endpoint, golden_checked=0)
-        self.progress(f"sending {len(golden.images)} golden images to {endpoint.url}")
-        checked = check_golden(endpoint, golden, version=version, check=self.check)
-        return Live(service=service, endpoint=endpoint, golden_checked=checked)
+        else:
+            self.progress(f"sending {len(golden.images)} golden images to {endpoint.url}")
+            checked = check_golden(endpoint, golden, version=version, check=self.check)
+        # What answered must be what stays.
+        name = body["metadata"]["name"]
+        now = refuse_displacement(service, self.cluster.get(INFERENCE_SERVICES, name))
+        return Live(service=now, endpoint=endpoint, golden_checked=checked)
+
+    def standing(self, name: str) -> dict[str, Any] | None:
+        """A service as it is; None for one that is deleted, once it is gone.
+
+        What is applied to one on its way out goes with it.
+
+        Raises:
+            DeploymentError: It does not go.
+        """
+        found = self.cluster.get(INFERENCE_SERVICES, name)
+        if found and is_going(found):
+            self.progress(f"waiting for {name} to be gone, which somebody deleted")
+            self.remove(name)
+            return None
+        return found
 
     def remove(self, name: str) -> None:
         """Delete a service, and return once it is gone.
@@ -125,17 +144,21 @@ def before(
 ) -> dict[str, Any] | None:
     """The specification to go back to; None where nothing good was ever live.
 
-    What is live now may be an attempt that was cut off before it was checked: that is never gone
-    back to, but the last one that was.
+    It may be that of `body` itself, where that was live and good already: a check that fails, or
+    one more pod that does not come up, takes nothing away. What is live now may be an attempt that
+    was cut off before it was checked: that is never gone back to, but the last one that was.
     """
     if standing is None:
         return None
-    wanted, live = digest_of(body), digest_of(standing)
+    live = digest_of(standing)
     entries = {entry.digest: entry for entry in ledger.history if entry.digest}
-    if live != wanted and (live not in entries or entries[live].verified):
-        return entries[live].body if live in entries else _as_applied(standing)
-    good = [e for e in ledger.history if e.verified and e.digest != wanted]
-    return good[-1].body if good else None
+    if live not in entries:
+        # An attempt is noted before it is applied: so this is none.
+        return _as_applied(standing)
+    if entries[live].verified:
+        return entries[live].body
+    earlier = target(ledger.history, digest_of(body), None)
+    return earlier.body if earlier else None
 
 
 def give_back(
@@ -154,16 +177,19 @@ def give_back(
     """
     name = failed["metadata"]["name"]
     if isinstance(error, Displaced):
-        return _both(
-            error, f"nothing was restored, so that nobody's change is undone: {name} stays"
-        )
+        return _both(error, "nothing was restored, so that nobody's change is undone")
     try:
-        ledger.forget(digest_of(failed))
+        if previous is None or digest_of(previous) != digest_of(failed):
+            ledger.forget(digest_of(failed))
+        standing = stage.standing(name)
         if previous is None:
+            if standing is None:
+                return _both(error, f"{name} had no version before, and has none now")
             stage.progress(f"removing {name}, which never answered as it should")
             stage.remove(name)
             return _both(error, f"{name} had no version before, and was removed again")
-        stage.progress(f"restoring {_told(previous)}")
+        untouched = standing is not None and _same(standing, previous)
+        stage.progress(f"{'checking' if untouched else 'restoring'} {_told(previous)}")
         service = stage.bring_up(previous)
         endpoint: Endpoint = settle(lambda: find_endpoint(service), check=stage.check)
         images = [image.image_bytes for image in golden.images[:1]] if golden else []
@@ -174,16 +200,44 @@ def give_back(
             f"{_told(previous) if previous else name} could NOT be restored: {second.value}: "
             f"{second.rule}; {second.remedy}",
         )
-    return _both(error, f"{_told(previous)} was restored, and answers")
-
-
-def cut_off(stage: Stage, body: dict[str, Any], previous: dict[str, Any] | None) -> None:
-    """Say in which state an interruption leaves the service."""
-    stage.progress(
-        f"interrupted: {body['metadata']['name']} is on its way to {_told(body)}, not yet checked; "
-        + (f"{_told(previous)} was live before. " if previous else "nothing was live before. ")
-        + "Run again to go on from here; rollback goes back"
+    return _both(
+        error, f"{_told(previous)} {'stayed' if untouched else 'was restored'}, and answers"
     )
+
+
+def put_back(stage: Stage, *, failed: dict[str, Any], previous: dict[str, Any] | None) -> str:
+    """Undo what was interrupted with one request; nothing is waited for, and nothing is checked.
+
+    A process that is told to stop has half a minute, which no pod needs to start. But nothing that
+    was not checked is left on its way to being live.
+
+    Returns:
+        What becomes of the service, in words.
+    """
+    name = failed["metadata"]["name"]
+    cluster = stage.cluster.with_patience(HURRY_SECONDS)
+    try:
+        stage.check()
+        standing = cluster.get(INFERENCE_SERVICES, name)
+        if standing is None or is_going(standing):
+            return f"{name} is not there"
+        if previous is None:
+            cluster.delete(INFERENCE_SERVICES, name)
+            return f"{name} had no version before, and is being removed again"
+        if _same(standing, previous):
+            return f"{name} has the specification of {_told(previous)}, as before"
+        cluster.apply(INFERENCE_SERVICES, previous)
+        return f"{_told(previous)} was put back, and is not checked yet"
+    except (DeploymentError, ClusterError) as error:
+        return (
+            f"{name} may be on its way to {_told(failed)}, unchecked, as it could NOT be put back "
+            f"({error.value}: {error.rule})"
+        )
+
+
+def is_going(service: dict[str, Any]) -> bool:
+    """Whether somebody deleted it, and it is only waited for its finalizers."""
+    return bool(service["metadata"].get("deletionTimestamp"))
 
 
 def target(history: tuple[Entry, ...], live: str, to_version: str | None) -> Entry | None:

@@ -11,7 +11,7 @@ from yololine.cluster import Cluster
 from yololine.cluster.resources import INFERENCE_SERVICES
 from yololine.deployment.deploying import outcome, replace
 from yololine.deployment.ledger import holding, read_history
-from yololine.deployment.live import Stage, before, target
+from yololine.deployment.live import Stage, before, is_going, target
 from yololine.deployment.request import DeployOutcome, check_service_name
 from yololine.deployment.specification import (
     MODEL,
@@ -56,7 +56,7 @@ def rollback_target(service_name: str, *, to_version: str | None, cluster: Clust
     """
     check_service_name(service_name)
     standing = cluster.get(INFERENCE_SERVICES, service_name)
-    if standing is None:
+    if standing is None or is_going(standing):
         raise DeploymentError(
             f"InferenceService {service_name} in namespace {cluster.namespace}",
             rule="does not exist: nothing was deployed under this name",

@@ -28,6 +28,8 @@ from yololine.deployment.specification import (
     SPEC_DIGEST,
     STORAGE_URI,
     digest_of,
+    is_scaled,
+    least_pods,
     storage_uri_of,
 )
 from yololine.errors import DeploymentError
@@ -80,19 +82,12 @@ class Rollout:
         ends = time.monotonic() + timeout_seconds
         while True:
             self.check()
-            service = self.cluster.get(INFERENCE_SERVICES, name)
-            if service is None:
-                raise Displaced(
-                    f"InferenceService {name}",
-                    rule="was deleted by somebody else while it was rolled out",
-                    remedy="see who did, and deploy again",
-                )
-            self._refuse_displacement(service)
+            service = refuse_displacement(self.applied, self.cluster.get(INFERENCE_SERVICES, name))
             deployment = self.cluster.get(DEPLOYMENTS, f"{name}-predictor")
             if (
                 deployment
                 and self._runs(deployment)
-                and _settled(deployment)
+                and self._settled(deployment)
                 and not _mode_cause(service.get("status") or {})
             ):
                 return service
@@ -102,7 +97,7 @@ class Rollout:
                 raise self._failure(cause)
             if left <= 0:
                 raise self._failure(cause or self._silence(service, deployment), timeout_seconds)
-            self._say(cause.words if cause else _counts(deployment))
+            self._say(cause.words if cause else self._counts(deployment))
             self.cluster.wait_for_change(
                 DEPLOYMENTS,
                 f"{name}-predictor",
@@ -119,17 +114,33 @@ class Rollout:
             digest or None
         )
 
-    def _refuse_displacement(self, service: dict[str, Any]) -> None:
-        if service["metadata"]["generation"] == self.applied["metadata"]["generation"]:
-            return
-        claims = displaced_fields(self.applied, service)
-        if claims or digest_of(service) != digest_of(self.applied):
-            who = whose(claims) or "somebody else"
-            raise Displaced(
-                f"InferenceService {service['metadata']['name']}",
-                rule=f"was changed while it was rolled out, by {who}",
-                remedy="agree with whoever did; deploy again once these fields may be yololine's",
-            )
+    def _settled(self, deployment: dict[str, Any]) -> bool:
+        """Whether every pod is a new one, and as many as were asked for are available.
+
+        Those that an autoscaler adds are its own matter: it may not get them, and changes its mind.
+        """
+        status = deployment.get("status") or {}
+        least, updated = least_pods(self.applied), status.get("updatedReplicas") or 0
+        return bool(
+            status.get("observedGeneration") == deployment["metadata"]["generation"]
+            and status.get("replicas") == updated
+            and (status.get("availableReplicas") or 0) >= least
+            # Without an autoscaler a Deployment of another size is one that KServe has yet to
+            # change.
+            and (is_scaled(self.applied) or deployment["spec"].get("replicas", 1) == least)
+        )
+
+    def _counts(self, deployment: dict[str, Any] | None) -> str:
+        if deployment is None:
+            return "waiting for KServe to make the Deployment"
+        status = deployment.get("status") or {}
+        wanted = deployment["spec"].get("replicas", 1)
+        if is_scaled(self.applied):
+            wanted = max(wanted, least_pods(self.applied))
+        return (
+            f"{status.get('updatedReplicas') or 0} of {wanted} pods are new, "
+            f"{status.get('availableReplicas') or 0} available"
+        )
 
     def _cause(self, service: dict[str, Any], deployment: dict[str, Any] | None) -> Cause | None:
         status = service.get("status") or {}
@@ -162,7 +173,8 @@ class Rollout:
             if _owned(pod, sets) and not pod["metadata"].get("deletionTimestamp")
         ]
         for condition in (deployment.get("status") or {}).get("conditions") or ():
-            if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            refused = condition["type"] == "ReplicaFailure" and condition["status"] == "True"
+            if refused or condition.get("reason") == "ReplicaSetCreateError":
                 return pods, creation_cause(
                     condition.get("message", ""), kind=condition.get("reason", "FailedCreate")
                 )
@@ -193,7 +205,18 @@ class Rollout:
                 final=True,
             )
         name = service["metadata"]["name"]
-        words = _counts(deployment)
+        size, least = deployment["spec"].get("replicas", 1), least_pods(self.applied)
+        if size < least:
+            scaler = is_scaled(self.applied)
+            return Cause(
+                kind="NotScaled",
+                words=f"the Deployment {name}-predictor has {size} pods, not {least}, and "
+                + ("its HorizontalPodAutoscaler" if scaler else "KServe")
+                + " has not changed that",
+                remedy="see what kubectl describe hpa says of it" if scaler else "see KServe's log",
+                final=True,
+            )
+        words = self._counts(deployment)
         for event in reversed(self.cluster.find(EVENTS, fields="reason=Unhealthy")):
             if event.get("involvedObject", {}).get("name", "").startswith(f"{name}-predictor-"):
                 words += f"; last probe: {event.get('message', '')[:300]}"
@@ -217,6 +240,32 @@ class Rollout:
         if words != self._said:
             self._said = words
             self.progress(words)
+
+
+def refuse_displacement(applied: dict[str, Any], now: dict[str, Any] | None) -> dict[str, Any]:
+    """The InferenceService as it is now, if it still is what was applied.
+
+    Raises:
+        Displaced: Somebody else changed the specification, or deleted it.
+    """
+    name = f"InferenceService {applied['metadata']['name']}"
+    # With finalizers it stays for a while; what is applied to it then is lost.
+    if now is None or now["metadata"].get("deletionTimestamp"):
+        raise Displaced(
+            name,
+            rule="was deleted by somebody else while it was rolled out",
+            remedy="see who did, and deploy again",
+        )
+    if now["metadata"]["generation"] != applied["metadata"]["generation"]:
+        claims = displaced_fields(applied, now)
+        if claims or digest_of(now) != digest_of(applied):
+            who = whose(claims) or "somebody else"
+            raise Displaced(
+                name,
+                rule=f"was changed while it was rolled out, by {who}",
+                remedy="agree with whoever did; deploy again once these fields may be yololine's",
+            )
+    return now
 
 
 def displaced_fields(ours: dict[str, Any], now: dict[str, Any]) -> tuple[Claim, ...]:
@@ -250,30 +299,6 @@ def _leaves(fields: dict[str, Any], path: str) -> list[str]:
         for leaf in _leaves(inner, f"{path}.{key.partition(':')[2]}")
     ]
     return below or [path]
-
-
-def _settled(deployment: dict[str, Any]) -> bool:
-    """Whether a Deployment has nothing left to do: every pod new, and every one available."""
-    status = deployment.get("status") or {}
-    wanted = deployment["spec"].get("replicas", 1)
-    return bool(
-        wanted
-        and status.get("observedGeneration") == deployment["metadata"]["generation"]
-        and status.get("replicas") == wanted
-        and status.get("updatedReplicas") == wanted
-        and status.get("availableReplicas") == wanted
-    )
-
-
-def _counts(deployment: dict[str, Any] | None) -> str:
-    if deployment is None:
-        return "waiting for KServe to make the Deployment"
-    status = deployment.get("status") or {}
-    wanted = deployment["spec"].get("replicas", 1)
-    return (
-        f"{status.get('updatedReplicas', 0)} of {wanted} pods are new, "
-        f"{status.get('availableReplicas', 0)} available"
-    )
 
 
 def _mode_cause(status: dict[str, Any]) -> Cause | None:

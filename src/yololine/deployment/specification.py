@@ -123,6 +123,16 @@ def with_one_replica(body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def is_scaled(service: dict[str, Any]) -> bool:
+    """Whether an autoscaler decides how many pods an InferenceService has; KServe's default."""
+    return (service["metadata"].get("annotations") or {}).get(AUTOSCALER) != "none"
+
+
+def least_pods(service: dict[str, Any]) -> int:
+    """How many pods an InferenceService has at least; without an autoscaler just as many."""
+    return max(1, int(service["spec"]["predictor"].get("minReplicas") or 1))
+
+
 def digest_of(service: dict[str, Any]) -> str:
     """The digest in an InferenceService; empty where it was not made by this code."""
     annotations = (service.get("spec", {}).get("predictor") or {}).get("annotations") or {}

@@ -155,7 +155,7 @@ def running(
     end_with_run()
     step: Step | None = None
     try:
-        with _terminable():
+        with terminable():
             step = Step(
                 name,
                 open_store(store_uri),
@@ -410,7 +410,7 @@ def _renew_report(step: Step) -> None:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """Turn SIGTERM into an exception, so that what is under way is put in order."""
 
     def terminate(*_: Any) -> None:
