@@ -141,6 +141,14 @@ def test_a_namespace_that_is_not_there(site: Site) -> None:
     assert "ServingRuntime yololine-predictor in namespace nowhere: is not there" in str(found[0])
 
 
+def test_a_namespace_on_its_way_out(site: Site) -> None:
+    with site.api.api_client() as api:
+        client.CoreV1Api(api).delete_namespace(site.cluster.namespace)
+    # What is in it goes some seconds later.
+    (fault,) = faults(site)
+    assert f"namespace {site.cluster.namespace} because it is being terminated" in fault
+
+
 def test_the_role_of_manifests_serving_is_enough_and_needed(
     site: Site, kubernetes_api: KubernetesApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

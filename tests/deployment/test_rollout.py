@@ -12,7 +12,7 @@ from tests.kserve_controller import wait_until
 from tests.kubelet import FATE
 from yololine.cluster.resources import DEPLOYMENTS, INFERENCE_SERVICES, PODS
 from yololine.deployment import DeployOutcome
-from yololine.errors import DeploymentError, Faults
+from yololine.errors import DeploymentError
 
 pytestmark = pytest.mark.server
 
@@ -238,20 +238,3 @@ def test_a_pod_that_never_gets_ready_is_told_by_its_last_probe(site: Site) -> No
     (error,) = ended
     assert "does not come up after 3 s: 1 of 1 pods are new, 0 available" in str(error)
     assert "last probe: Startup probe failed: HTTP probe failed with statuscode: 503" in str(error)
-
-
-def test_a_namespace_on_its_way_out_is_told(site: Site) -> None:
-    site.deploy(request_of("v1"))
-    site.edit("a-controller", {"metadata": {"finalizers": ["tests.yololine/held"]}})
-    site.kserve.asleep = True
-    with site.deploying(request_of("v2")) as ended, site.api.api_client() as api:
-        wait_until(lambda: site.labelled() == "v2")
-        client.CoreV1Api(api).delete_namespace(site.cluster.namespace)
-    (error,) = ended
-    assert "was deleted by somebody else while it was rolled out" in str(error)
-    try:
-        with pytest.raises(Faults) as raised:
-            site.deploy(request_of("v2"))
-        assert "is not there" in str(raised.value) or "being terminated" in str(raised.value)
-    finally:
-        site.edit("a-controller", {"metadata": {"finalizers": None}})
