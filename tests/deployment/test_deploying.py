@@ -19,8 +19,9 @@ from tests.deployment.webhook import admission
 from tests.kserve_controller import wait_until
 from tests.kubernetes_api import KubernetesApi
 from yololine.cluster.resources import DEPLOYMENTS, INFERENCE_SERVICES, LEASES, PODS
+from yololine.deployment import deploy
 from yololine.deployment.ledger import read_history
-from yololine.errors import DeploymentError, Faults
+from yololine.errors import DeploymentError, Faults, Terminated
 
 pytestmark = pytest.mark.server
 
@@ -377,6 +378,31 @@ def test_what_was_killed_in_mid_rollout_is_not_what_is_gone_back_to(site: Site) 
     with pytest.raises(DeploymentError, match="version v1 was restored, and answers"):
         site.deploy(request_of("v2"), golden_of())
     site.kserve.models.clear()
+    assert site.deploy(request_of("v2")).version == "v2"
+
+
+def test_an_api_server_that_is_away_keeps_nobody_from_stopping(
+    new_site: Callable[..., Site], proxy: ApiProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("live", "ledger"):
+        monkeypatch.setattr(f"yololine.deployment.{module}.HURRY_SECONDS", 0.3)
+    site = new_site(server=proxy.url)
+    site.deploy(request_of("v1"))
+    site.kserve.asleep = True
+
+    def stop(words: str) -> None:
+        if words == "waiting for KServe to change the Deployment":
+            proxy.write_faults.extend([503] * 1000)
+            raise Terminated("step", rule="was told to stop (SIGTERM)", remedy="run it again")
+
+    words = "castings may be on its way to version v2, unchecked, as it could NOT be put back"
+    with pytest.raises(Terminated, match=words):
+        deploy(request_of("v2"), cluster=site.cluster, golden=None, progress=stop)
+    proxy.write_faults.clear()
+    site.kserve.asleep = False
+    with pytest.raises(DeploymentError, match="is being deployed by run-of-v2 on"):
+        site.deploy(request_of("v2"))
+    run_out(site)
     assert site.deploy(request_of("v2")).version == "v2"
 
 

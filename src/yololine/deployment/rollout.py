@@ -133,6 +133,8 @@ class Rollout:
     def _counts(self, deployment: dict[str, Any] | None) -> str:
         if deployment is None:
             return "waiting for KServe to make the Deployment"
+        if not self._runs(deployment):
+            return "waiting for KServe to change the Deployment"
         status = deployment.get("status") or {}
         wanted = deployment["spec"].get("replicas", 1)
         if is_scaled(self.applied):
