@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from yololine.errors import UsageError
 from yololine.inference.decoding import Probe, decode_rgb, probe
@@ -167,6 +170,37 @@ def test_a_header_tells_size_and_kind(kind: str) -> None:
 def test_a_bomb_is_measured_and_not_decoded() -> None:
     """Ten thousand megapixels: how much is too much is the caller's to say."""
     assert probe(_png_header(100_000, 100_000)) == Probe(100_000, 100_000, "PNG")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP", "TIFF"])
+def test_a_header_is_read_without_its_pixels(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _encoded(_photograph(40, 24), kind)
+
+    def load(*_: object) -> None:
+        pytest.fail("its pixels were read")
+
+    for reader in (ImageFile.ImageFile, PngImageFile, TiffImageFile, WebPImageFile):
+        monkeypatch.setattr(reader, "load", load)
+    assert probe(data) == Probe(40, 24, kind)
+
+
+def test_an_orientation_behind_the_pixels_counts() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = _photograph(40, 24)
+    data = _encoded(image, "PNG", exif=exif)
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+    last = data.index(b"IEND") - 4
+    moved = data[:start] + data[end:last] + data[start:end] + data[last:]
+    assert np.array_equal(decode_rgb(moved), np.rot90(np.asarray(image), -1))
+
+
+def test_a_webp_that_pillow_takes_for_a_bomb_is_refused() -> None:
+    side = (16_383 - 1).to_bytes(3, "little")
+    body = b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + side + side
+    with pytest.raises(UsageError, match=r"is no picture that can be read \(Image size"):
+        probe(b"RIFF" + struct.pack("<I", len(body)) + body)
 
 
 def test_a_hundred_megapixels_are_decoded() -> None:

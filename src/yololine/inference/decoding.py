@@ -62,15 +62,16 @@ DECODING_ERRORS = (
     zlib.error,
 )
 """What Pillow raises on damaged files."""
-# The last is of damaged metadata, where warnings are errors.
-_READING_ERRORS = (*DECODING_ERRORS, Warning)
+# The one is of a WebP's header, the other of damaged metadata, where warnings are errors.
+_READING_ERRORS = (*DECODING_ERRORS, Image.DecompressionBombError, Warning)
 
 
 class Probe(NamedTuple):
     """What a picture's header says."""
 
     width: int
-    """Of the upright picture, pixels; so is the height."""
+    """Of the upright picture, pixels; so is the height. A PNG that has its orientation behind its
+    pixels is measured as it lies."""
     height: int
     format: str
     """JPEG, PNG, BMP, WEBP or TIFF."""
@@ -158,7 +159,8 @@ def _decoded_values(values: np.ndarray) -> Pixels:
 def _orientation(opened: ImageFile.ImageFile) -> int:
     """EXIF's orientation, 1 (upright) where its data is damaged: the pixels are good."""
     try:
-        return int(opened.getexif().get(_EXIF_ORIENTATION, 1))
+        # A PNG's own reads all of its pixels first, for EXIF may lie behind them: a bomb's too.
+        return int(Image.Image.getexif(opened).get(_EXIF_ORIENTATION, 1))
     except _READING_ERRORS:
         return 1
 
