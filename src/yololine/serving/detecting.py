@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
@@ -17,11 +17,13 @@ from yololine.inference.preprocess import Prepared
 from yololine.serving import metrics
 from yololine.serving.parameters import Thresholds
 from yololine.serving.pictures import Limits
-from yololine.serving.refusals import Refusal, Unavailable, in_words
+from yololine.serving.refusals import QueueFull, Refusal, Unavailable, in_words
 from yololine.serving.workers import Found, Job
 
 LARGE_PIXELS = 20_000_000
-"""Pictures above this are decoded one at a time: each takes some ten bytes a pixel meanwhile."""
+"""Pictures above this are worked on one at a time: each takes some ten bytes a pixel meanwhile."""
+LARGE_WAITING = 8
+"""Of them, beside the queue; each takes about a second."""
 
 
 class Detecting:
@@ -31,11 +33,62 @@ class Detecting:
         self._detector = detector
         self._limits = limits
         self._counts = metrics.DetectionMetrics(detector.class_names)
-        self._one_large = threading.Lock()
+        self._large: deque[Job] = deque()
+        self._large_at_work = False
+        self._large_turn = threading.Lock()
         self._decoders = ThreadPoolExecutor(resources.cores(), "decoder") if max_batch > 1 else None
 
     def work(self, jobs: list[Job]) -> None:
-        """Settle each of the jobs."""
+        """Settle each of the jobs, or leave a large one to the thread that has another."""
+        of_size = {True: list[Job](), False: list[Job]()}
+        for job in jobs:
+            try:
+                of_size[self._is_large(job.picture)].append(job)
+            except Refusal as refusal:
+                job.settle(refusal)
+        if of_size[False]:
+            self._work(of_size[False])
+        for job in of_size[True]:
+            self._work_in_turn(job)
+
+    def _is_large(self, picture: bytes | np.ndarray) -> bool:
+        if isinstance(picture, np.ndarray):
+            return False
+        try:
+            return self._limits.check_header(picture) > LARGE_PIXELS
+        except MemoryError:
+            raise _no_memory() from None
+
+    def _work_in_turn(self, job: Job) -> None:
+        """Work off large pictures in one thread, so that the others go on with small ones."""
+        with self._large_turn:
+            if len(self._large) >= LARGE_WAITING:
+                job.settle(
+                    QueueFull(
+                        f"picture of more than {LARGE_PIXELS} pixels: {LARGE_WAITING} of them wait "
+                        "already; try again later, or scale it down",
+                        retry_after_seconds=LARGE_WAITING,
+                    )
+                )
+                return
+            self._large.append(job)
+            if self._large_at_work:
+                return
+            self._large_at_work = True
+        while following := self._following_large():
+            if following.order.dropped:
+                continue
+            try:
+                self._work([following])
+            except Exception as error:  # noqa: BLE001 (its request's; the next one's turn comes)
+                following.settle(error)
+
+    def _following_large(self) -> Job | None:
+        with self._large_turn:
+            self._large_at_work = bool(self._large)
+            return self._large.popleft() if self._large else None
+
+    def _work(self, jobs: list[Job]) -> None:
         prepared = (
             self._decoders.map(self._prepare, jobs)
             if self._decoders and len(jobs) > 1
@@ -53,24 +106,13 @@ class Detecting:
     def _prepare(self, job: Job) -> Prepared | Refusal:
         started = time.perf_counter()
         try:
-            with self._room_for(job.picture):
-                return self._detector.prepare(job.picture)
-        except Refusal as refusal:
-            return refusal
+            return self._detector.prepare(job.picture)
         except UsageError as error:
             return in_words(error)
         except MemoryError:
-            return Unavailable(
-                "picture: there is no memory for it now; try later, or scale it down"
-            )
+            return _no_memory()
         finally:
             metrics.stage("decode", time.perf_counter() - started)
-
-    def _room_for(self, picture: bytes | np.ndarray) -> AbstractContextManager[object]:
-        if isinstance(picture, np.ndarray):
-            return nullcontext()
-        pixels = self._limits.check_header(picture)
-        return self._one_large if pixels > LARGE_PIXELS else nullcontext()
 
     def _infer(self, same: list[tuple[Job, Prepared]]) -> None:
         started = time.perf_counter()
@@ -88,6 +130,13 @@ class Detecting:
             self._counts.count(found.class_ids, found.scores)
             job.settle(Found(found, ready.place.width, ready.place.height))
         metrics.stage("postprocess", (time.perf_counter() - inferred) / len(same))
+
+
+def _no_memory() -> Unavailable:
+    return Unavailable(
+        "picture: there is no memory for it now; try later, or scale it down",
+        retry_after_seconds=1,
+    )
 
 
 def find(output: np.ndarray, ready: Prepared, layout: str, wanted: Thresholds) -> Detections:
