@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,3 +42,6 @@ def predictor(version_folder: Path) -> Iterator[Running]:
     with Running(version_folder, *options) as running:
         yield running.ready()
         assert running.process.poll() is None, running.log
+    # Whatever was sent to it, its log is what a collector of logs reads.
+    for line in running.lines:
+        assert json.loads(line)["message"]

@@ -22,10 +22,9 @@ def serve(settings: Settings, *, announce: Callable[[str], None] | None = None) 
     Raises:
         YololineError: The version does not verify, the model cannot be run, a port is taken.
     """
-    logs.configure(settings.log_level)
     # Settings of an ONNX Runtime or OpenVINO that would report its use.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    with ThreadPoolExecutor(1, "loading") as pool:
+    with logs.in_one_form(settings.log_level), ThreadPoolExecutor(1, "loading") as pool:
         # kserve imports for a second, most of it for its Kubernetes client: meanwhile the model's
         # files are verified and its graph is compiled.
         loading = pool.submit(load, settings)
