@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 CLASS_COLOURS = (
-    "#4c8dff",
-    "#f2902f",
-    "#22b07d",
-    "#b06cf0",
-    "#f0567b",
-    "#17b1c4",
-    "#c9a50c",
-    "#8a94a6",
-    "#e667c5",
-    "#7fae2e",
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#d55e00",
+    "#a04040",
+    "#8080e0",
 )
 """By class index, again from the start after the last: legible on photographs, on white and on
-near-black, and told apart by the common kinds of colour blindness with the class's name beside."""
+near-black.
+
+The first six are Okabe and Ito's (https://jfly.uni-koeln.de/color/), without black and yellow, each
+of which is lost on one of the grounds. A test tells any two apart as colour-blind people see them.
+"""
 
 
 INK, PAPER = "#101318", "#ffffff"

@@ -5,8 +5,8 @@ const $ = (id) => document.getElementById(id);
 
 // yololine.reporting.palette, which a test compares.
 const CLASS_COLOURS = [
-  "#4c8dff", "#f2902f", "#22b07d", "#b06cf0", "#f0567b",
-  "#17b1c4", "#c9a50c", "#8a94a6", "#e667c5", "#7fae2e",
+  "#0072b2", "#e69f00", "#009e73", "#cc79a7",
+  "#56b4e9", "#d55e00", "#a04040", "#8080e0",
 ];
 // What is asked for; the slider shows parts of it, at once.
 const LOWEST_SCORE = 0.05;
