@@ -74,6 +74,11 @@ def as_pixels(given: Any, shape: list[int], numbers: list[int]) -> None:
         ),
         (lambda r: r.parameters["min_score"], "INVALID_ARGUMENT", "has no value"),
         (
+            lambda r: setattr(r.inputs[0].parameters["min_score"], "string_param", "0.5"),
+            "INVALID_ARGUMENT",
+            "parameter 'min_score' of a tensor: is the request's; move it there",
+        ),
+        (
             lambda r: setattr(r.parameters["x"], "int64_param", 1),
             "INVALID_ARGUMENT",
             "parameter 'x': is not known",
@@ -121,9 +126,16 @@ def test_a_fault_of_the_server_says_nothing_of_it(channel: Any) -> None:
 
 def test_other_calls(channel: Any) -> None:
     stub = GRPCInferenceServiceStub(channel)
-    with pytest.raises(grpc.RpcError) as caught:
-        stub.ModelReady(pb.ModelReadyRequest(name="other"), timeout=60)
-    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    for call, asked in (
+        (stub.ModelReady, pb.ModelReadyRequest),
+        (stub.ModelMetadata, pb.ModelMetadataRequest),
+    ):
+        for name, version, words in (("other", "", "model 'other'"), (NAME, "9", "version '9'")):
+            with pytest.raises(grpc.RpcError) as caught:
+                call(asked(name=name, version=version), timeout=60)
+            assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+            assert f"{words}: is not here" in caught.value.details()
+        call(asked(name=NAME, version="0123456789ab"), timeout=60)
     for call, given in (
         (stub.RepositoryModelUnload, pb.RepositoryModelUnloadRequest(model_name=NAME)),
         (stub.RepositoryModelLoad, pb.RepositoryModelLoadRequest(model_name=NAME)),

@@ -172,6 +172,7 @@ def test_v1_picture(
         (inputs(parameters=1), 400, "parameters of the input"),
         (inputs(parameters={"binary_data_size": 3}), 400, "both data and binary_data_size"),
         (inputs(data=None, parameters={"binary_data_size": 3}), 400, "must be the 0 bytes"),
+        (inputs(parameters={"min_score": 0.5}), 400, "'min_score' of a tensor: is the request's"),
         (inputs() | {"id": 7}, 400, "id: must be text"),
         (inputs() | {"outputs": [{"name": "masks"}]}, 400, "output 'masks'"),
         (inputs() | {"outputs": [7]}, 400, "outputs: must be a list"),
@@ -326,6 +327,27 @@ def test_a_large_body_is_refused_before_it_is_sent(predictor: Running) -> None:
         told = connection.recv(65536)
         assert told.startswith(b"HTTP/1.1 413 ")
         assert b"connection: close" in told
+
+
+def test_large_headers_are_refused(client: httpx.Client) -> None:
+    whole = {f"x-{number}": "y" * 1000 for number in range(60)}
+    assert client.get("/v2/health/live", headers=whole).status_code == 200
+    answer = client.post(V1, json=instances(B64), headers={**whole, "x-more": "y" * 6000})
+    check(answer, 431, "headers: are larger than 65536 bytes")
+    assert answer.headers["connection"] == "close"
+
+
+def test_health_may_be_asked_without_a_body(client: httpx.Client) -> None:
+    for path in ("/v2/health/live", "/v2/health/ready", f"/v2/models/{NAME}/ready"):
+        answer = client.head(path)
+        assert (answer.status_code, answer.content) == (200, b""), path
+
+
+def test_a_damaged_picture_that_can_be_read_is_answered(client: httpx.Client) -> None:
+    # libjpeg tells standard error of it; the log is looked at where the predictor ends.
+    extra = JPEG[:-2] + b"\x12\x13\x14" + JPEG[-2:]
+    answer = client.post(V1, content=extra, headers={"Content-Type": "image/jpeg"})
+    assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ def test_what_prometheus_sees(version_folder: Path) -> None:
     assert value("yololine_detection_score_bucket", class_name="scratch", le="0.8") == 2
     assert value("yololine_detection_score_sum", class_name="pit: deep") == pytest.approx(0.9)
     labels = {"name": NAME, "version": "0123456789ab", "engine": "openvino", "device": "CPU"}
+    labels["precision"] = "f32"
     assert value("yololine_model_info", **labels) == 1
     assert value("yololine_ready") == 1
     assert not [name for name, _ in seen if name.endswith("_created")]

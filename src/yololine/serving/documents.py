@@ -8,7 +8,14 @@ import orjson
 
 from yololine.serving.refusals import BadRequest
 
-_STARTS = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp"}
+_STARTS = {
+    b"\xff\xd8\xff": "image/jpeg",
+    b"\x89PNG": "image/png",
+    b"RIFF": "image/webp",
+    b"BM": "image/bmp",
+    b"II*": "image/tiff",
+    b"MM\0*": "image/tiff",
+}
 
 
 def read_object(body: bytes | memoryview) -> dict[str, Any]:

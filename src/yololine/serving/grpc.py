@@ -24,11 +24,11 @@ from kserve.protocol.grpc.servicer import InferenceServicer
 from yololine.errors import UsageError
 from yololine.serving import metrics, tensors
 from yololine.serving.logs import LOGGER, event
+from yololine.serving.parameters import check_of_tensor
 from yololine.serving.refusals import (
     BadRequest,
     InternalError,
     Refusal,
-    UnknownModel,
     internal_error,
 )
 from yololine.serving.service import Service
@@ -103,14 +103,7 @@ class Servicer(InferenceServicer):  # type: ignore[misc]  # kserve publishes no 
         service = self._service
         service.admit()
         version = service.version
-        if request.model_name != service.name:
-            raise UnknownModel(
-                f"model {request.model_name[:80]!r}: is not here; this is {service.name!r}"
-            )
-        if request.model_version not in ("", version.version):
-            raise UnknownModel(
-                f"version {request.model_version[:80]!r}: is not here; this is {version.version!r}"
-            )
+        service.check_model(request.model_name, request.model_version)
         pictures = self._pictures(request)
         parameters = service.read_parameters(
             {name: _value(name, parameter) for name, parameter in request.parameters.items()}
@@ -118,7 +111,7 @@ class Servicer(InferenceServicer):  # type: ignore[misc]  # kserve publishes no 
         seconds = parameters.deadline_seconds
         if (left := context.time_remaining()) is not None:
             seconds = min(seconds, left)
-        names = [tensors.check_output_name(output.name) for output in request.outputs]
+        names = tuple(dict.fromkeys(tensors.check_output_name(o.name) for o in request.outputs))
         fields["pictures"] = len(pictures)
         found = await service.detect(
             pictures, parameters.thresholds, started=started, seconds=seconds
@@ -144,6 +137,7 @@ class Servicer(InferenceServicer):  # type: ignore[misc]  # kserve publishes no 
         shape = tensors.check_head(
             given.name, given.datatype, list(given.shape), inputs=len(request.inputs)
         )
+        check_of_tensor(given.parameters)
         raw = request.raw_input_contents
         if len(raw) > 1 or (raw and given.HasField("contents")):
             raise BadRequest("raw_input_contents: must hold the one input, or nothing; mend it")
@@ -163,11 +157,23 @@ class Servicer(InferenceServicer):  # type: ignore[misc]  # kserve publishes no 
         tensors.check_image_count(shape, len(elements), limits)
         return elements
 
+    async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """What kserve answers, of this version alone."""
+        await self._check_model(request, context)
+        return await super().ModelReady(request, context)
+
     async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
         """What kserve answers, with the version."""
+        await self._check_model(request, context)
         response = await super().ModelMetadata(request, context)
         response.versions.append(self._service.version.version)
         return response
+
+    async def _check_model(self, request: Any, context: Any) -> None:
+        try:
+            self._service.check_model(request.name, request.version)
+        except Refusal as refusal:
+            await _abort(context, refusal)
 
     async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
         """Never: a predictor serves one version."""
@@ -195,7 +201,11 @@ class _RefuseGarbage(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # it ha
 
         async def refuse_or_answer(request: Any, context: Any) -> Any:
             if request is None:
-                await _abort(context, BadRequest("body: is no message of this call; mend it"))
+                refusal = BadRequest("body: is no message of this call; mend it")
+                method = details.method.rpartition("/")[2]
+                metrics.REQUESTS.labels("grpc other", refusal.code).inc()
+                event("request", method=method, status=refusal.code, reason=refusal.reason)
+                await _abort(context, refusal)
             return await answer(request, context)
 
         return handler._replace(request_deserializer=read, unary_unary=refuse_or_answer)

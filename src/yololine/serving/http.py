@@ -17,6 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from yololine.serving import metrics, v1, v2
+from yololine.serving.connections import MAX_HEAD_BYTES, head_too_large
 from yololine.serving.documents import dump
 from yololine.serving.logs import LOGGER, event
 from yololine.serving.page_files import PAGE_CONFIG, PAGE_HEADERS, PageFiles
@@ -24,6 +25,7 @@ from yololine.serving.parameters import Parameters
 from yololine.serving.refusals import (
     BadRequest,
     Disconnected,
+    HeadTooLarge,
     InternalError,
     Refusal,
     TooLarge,
@@ -137,6 +139,9 @@ class Front:
     async def _route(self, exchange: Exchange) -> Answer:
         service, path = self._service, exchange.scope["path"]
         name, version = service.name, None
+        if _head_bytes(exchange.scope) > MAX_HEAD_BYTES:
+            exchange.close = True
+            raise HeadTooLarge(head_too_large())
         if match := _VERSIONED.fullmatch(path):
             model, version, what = match.groups()
             path = f"/v2/models/{model}{what or ''}"
@@ -147,7 +152,7 @@ class Front:
         if name and path == f"/v2/models/{name}/infer":
             exchange.route = "v2 infer"
             _only(exchange, "POST")
-            self._check_version(version)
+            service.check_model(name, version)
             return await self._infer(exchange)
         if path == PAGE_CONFIG:
             exchange.route = "page"
@@ -174,8 +179,9 @@ class Front:
             about[f"/v2/models/{name}/ready"] = "health"
         if path in about:
             exchange.route = about[path]
-            _only(exchange, "GET")
-            self._check_version(version)
+            _only(exchange, "GET", "HEAD")
+            if version:
+                service.check_model(name, version)
             return await self._ask_kserve(exchange, path)
         if not name:
             service.version  # noqa: B018 (not loaded yet: its name, and so this path, may come)
@@ -183,12 +189,6 @@ class Front:
             f"{exchange.scope['path'][:200]}: is not here; the model is {name!r}: POST "
             f"/v1/models/{name}:predict or /v2/models/{name}/infer"
         )
-
-    def _check_version(self, version: str | None) -> None:
-        if version is not None and version != self._service.version.version:
-            raise UnknownModel(
-                f"version {version[:80]!r}: is not here; this is {self._service.version.version!r}"
-            )
 
     async def _predict(self, exchange: Exchange) -> Answer:
         service = self._service
@@ -335,7 +335,7 @@ class Front:
             else:
                 answer.body += message.get("body", b"")
 
-        scope = {**exchange.scope, "path": path, "raw_path": path.encode()}
+        scope = {**exchange.scope, "method": "GET", "path": path, "raw_path": path.encode()}
         await self._kserve(scope, exchange.receive, send)
         if answer.status == InternalError.status:
             raise InternalError("internal error")
@@ -410,6 +410,11 @@ async def _read(exchange: Exchange) -> bytes:
     exchange.body_read = not message.get("more_body", False)
     chunk: bytes = message.get("body", b"")
     return chunk
+
+
+def _head_bytes(scope: Scope) -> int:
+    fields = sum(len(name) + len(value) for name, value in scope["headers"])
+    return fields + len(scope["raw_path"]) + len(scope["query_string"])
 
 
 def _only(exchange: Exchange, *methods: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from yololine.inference.detector import Detector
@@ -34,6 +35,9 @@ def load(settings: Settings) -> Loaded:
         UsageError: The engine is not there.
     """
     started = time.monotonic()
+    # A picture is one thread's work. OpenCV would start one for each of the host's cores, whatever
+    # the container may use.
+    cv2.setNumThreads(1)
     version = open_folder(settings.model_dir)
     verified = time.monotonic()
     engine = load_engine(

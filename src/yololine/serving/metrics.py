@@ -34,7 +34,9 @@ SCORES = Histogram(
 )
 PICTURES = Counter("yololine_pictures", "Pictures answered, with and without detections", ["found"])
 MODEL = Gauge(
-    "yololine_model_info", "The model that is served", ["name", "version", "engine", "device"]
+    "yololine_model_info",
+    "The model that is served",
+    ["name", "version", "engine", "device", "precision"],
 )
 READY = Gauge("yololine_ready", "1 while it is ready, 0 before and while it drains")
 

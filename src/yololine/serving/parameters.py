@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -115,6 +115,17 @@ class Reader:
                 )
             scores[self.class_names.index(name)] = _number(given, name, 0, 0, 1)
         return scores
+
+
+def check_of_tensor(given: Iterable[str]) -> None:
+    """Refuse a tensor's parameters that would have no effect there.
+
+    Raises:
+        BadRequest: One is of the request as a whole.
+    """
+    for name in given:
+        if name in NAMES:
+            raise BadRequest(f"parameter {name!r} of a tensor: is the request's; move it there")
 
 
 def class_min_scores_of_query(texts: list[str]) -> dict[str, object]:

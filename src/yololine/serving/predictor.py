@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import math
 import os
 import signal
 import socket
@@ -20,6 +22,7 @@ from kserve.protocol.rest.server import RESTServer
 from yololine import __version__
 from yololine.errors import UsageError
 from yololine.serving import grpc, tensors
+from yololine.serving.connections import Connection
 from yololine.serving.http import Front
 from yololine.serving.loading import Loaded
 from yololine.serving.logs import event
@@ -129,7 +132,7 @@ class Predictor(kserve.ModelServer):  # type: ignore[misc]
             uvicorn.Config(
                 self._front(),
                 loop="none",
-                http="httptools",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -137,7 +140,7 @@ class Predictor(kserve.ModelServer):  # type: ignore[misc]
                 server_header=False,
                 backlog=_BACKLOG,
                 timeout_keep_alive=self.timeout_keep_alive,
-                timeout_graceful_shutdown=int(settings.grace_seconds),
+                timeout_graceful_shutdown=math.ceil(settings.grace_seconds),
             )
         )
         serving = asyncio.create_task(web.serve(sockets=[listener]))
@@ -176,7 +179,12 @@ class Predictor(kserve.ModelServer):  # type: ignore[misc]
         stopping.cancel()
         if not loading.done():
             return False
-        self._service.start(loading.result())
+        loaded = loading.result()
+        # All that was imported stays: without this, the collector would look through it again and
+        # again, and every request would wait meanwhile.
+        gc.collect()
+        gc.freeze()
+        self._service.start(loaded)
         self.register_model(DetectorModel(self._service))
         return True
 

@@ -8,6 +8,7 @@ Refusal
     TooLarge            413  INVALID_ARGUMENT   above a limit
     WrongContent        415  INVALID_ARGUMENT   a content type or encoding that is not read
     QueueFull           429  RESOURCE_EXHAUSTED as many as may wait do
+    HeadTooLarge        431  INVALID_ARGUMENT   above the limit of a request's headers
     InternalError       500  INTERNAL           a fault of the server's; the log knows it
     Unavailable         503  UNAVAILABLE        not ready yet, or not any more
     DeadlineExceeded    504  DEADLINE_EXCEEDED
@@ -74,6 +75,13 @@ class WrongContent(Refusal):
     """A content type or encoding that is not read."""
 
     status = 415
+    code = "INVALID_ARGUMENT"
+
+
+class HeadTooLarge(Refusal):
+    """Above the limit of a request's headers."""
+
+    status = 431
     code = "INVALID_ARGUMENT"
 
 

@@ -14,7 +14,7 @@ from yololine.serving.detecting import Detecting
 from yololine.serving.loading import Loaded
 from yololine.serving.parameters import Parameters, Reader, Thresholds
 from yololine.serving.pictures import Limits
-from yololine.serving.refusals import DeadlineExceeded, QueueFull, Unavailable
+from yololine.serving.refusals import DeadlineExceeded, QueueFull, Unavailable, UnknownModel
 from yololine.serving.settings import Settings
 from yololine.serving.workers import Found, Order, Picture, Workers
 
@@ -72,6 +72,19 @@ class Service:
         engine = self._served().loaded.detector.engine
         return f"{engine.name}_{engine.device.lower()}"
 
+    def check_model(self, name: str, version: str | None) -> None:
+        """Hold what a request names against what is served; a version need not be named.
+
+        Raises:
+            UnknownModel: It is another.
+            Unavailable: None is loaded yet.
+        """
+        served = self.version.version
+        if name != self.name:
+            raise UnknownModel(f"model {name[:80]!r}: is not here; this is {self.name!r}")
+        if version and version != served:
+            raise UnknownModel(f"version {version[:80]!r}: is not here; this is {served!r}")
+
     def start(self, loaded: Loaded) -> None:
         """Serve a model from now on."""
         engine = loaded.detector.engine
@@ -95,7 +108,9 @@ class Service:
             max_wait_seconds=self.settings.max_wait_ms / 1000,
         )
         self._model = _Model(loaded, reader, workers)
-        metrics.MODEL.labels(self.name, loaded.version.version, engine.name, engine.device).set(1)
+        metrics.MODEL.labels(
+            self.name, loaded.version.version, engine.name, engine.device, engine.precision
+        ).set(1)
         self.state = State.READY
 
     def leave(self) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from yololine.serving import tensors
 from yololine.serving.documents import dump, read_object
+from yololine.serving.parameters import check_of_tensor
 from yololine.serving.pictures import Limits
 from yololine.serving.refusals import BadRequest
 from yololine.serving.workers import Found, Picture
@@ -106,7 +107,9 @@ def answer(
 def _pictures(
     given: dict[str, Any], shape: list[int], behind: bytes | memoryview, limits: Limits
 ) -> list[Picture]:
-    size = _parameters(given, "input").get("binary_data_size")
+    parameters = _parameters(given, "input")
+    check_of_tensor(parameters)
+    size = parameters.get("binary_data_size")
     if size is not None:
         if "data" in given:
             raise BadRequest("input: has both data and binary_data_size; leave one")
