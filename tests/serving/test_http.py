@@ -8,6 +8,7 @@ import socket
 import time
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.serving.models import NAME
-from tests.serving.pictures import JPEG, encoded, pixels
+from tests.serving.pictures import JPEG, PNG_BOMB, encoded, pixels
 from tests.serving.running import Running
 
 V1 = f"/v1/models/{NAME}:predict"
@@ -40,13 +41,18 @@ def inputs(**changes: Any) -> dict[str, Any]:
 
 def png_claiming(width: int, height: int) -> bytes:
     """A PNG whose header says so, and that holds next to nothing."""
+    return png(width, height, zlib.compress(bytes(100)))
+
+
+def png(width: int, height: int, packed_rows: bytes, *, colour_type: int = 2) -> bytes:
+    """A PNG of 8 bits a value: of RGB, or of greys with colour type 0."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         crc = zlib.crc32(kind + data).to_bytes(4, "big")
         return len(data).to_bytes(4, "big") + kind + data + crc
 
-    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\0\0\0"
-    rows = chunk(b"IDAT", zlib.compress(bytes(100)))
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, colour_type, 0, 0, 0])
+    rows = chunk(b"IDAT", packed_rows)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + rows + chunk(b"IEND", b"")
 
 
@@ -341,6 +347,26 @@ def test_health_may_be_asked_without_a_body(client: httpx.Client) -> None:
     for path in ("/v2/health/live", "/v2/health/ready", f"/v2/models/{NAME}/ready"):
         answer = client.head(path)
         assert (answer.status_code, answer.content) == (200, b""), path
+
+
+def peak_memory_mib(running: Running) -> int:
+    status = Path(f"/proc/{running.process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to tell of memory")
+def test_decompression_bombs_cost_nothing(predictor: Running, client: httpx.Client) -> None:
+    """Whole ones too, whose every pixel is there."""
+    side = 9000
+    packer = zlib.compressobj(9)
+    rows = b"".join(packer.compress(bytes(side + 1)) for _ in range(side)) + packer.flush()
+    whole = png(side, side, rows, colour_type=0)
+    assert len(whole) < 100_000
+    before = peak_memory_mib(predictor)
+    for picture in (PNG_BOMB, whole):
+        answer = client.post(V1, content=picture, headers={"Content-Type": "image/png"})
+        check(answer, 413, "at most 1000000 pixels")
+    assert peak_memory_mib(predictor) - before < side * side / 2**20 / 2
 
 
 def test_a_damaged_picture_that_can_be_read_is_answered(client: httpx.Client) -> None:

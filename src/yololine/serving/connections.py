@@ -20,8 +20,8 @@ HEAD_SECONDS = 10.0
 """From its first byte to its last."""
 
 LAST_REQUEST_SECONDS = 0.5
-"""For the first request of a connection that was there before the server stopped listening: a sender
-that is cut off cannot tell whether it was heard."""
+"""For the first request of a connection that was there before the server stopped listening: a
+sender that is cut off cannot tell whether it was heard."""
 
 
 class Connection(HttpToolsProtocol):

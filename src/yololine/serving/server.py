@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,8 @@ def serve(settings: Settings, *, announce: Callable[[str], None] | None = None) 
     """
     # Settings of an ONNX Runtime or OpenVINO that would report its use.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    # Nothing of what is imported is garbage: looking for some would take a fifth of the start.
+    gc.disable()
     with logs.in_one_form(settings.log_level), ThreadPoolExecutor(1, "loading") as pool:
         # kserve imports for a second, most of it for its Kubernetes client: meanwhile the model's
         # files are verified and its graph is compiled.
