@@ -43,5 +43,7 @@ def predictor(version_folder: Path) -> Iterator[Running]:
         yield running.ready()
         assert running.process.poll() is None, running.log
     # Whatever was sent to it, its log is what a collector of logs reads.
-    for line in running.lines:
-        assert json.loads(line)["message"]
+    told = [json.loads(line) for line in running.lines]
+    # What senders do wrong is no error of the server's: those two pictures bring it down to one.
+    faults = [one for one in told if one["level"] == "ERROR"]
+    assert {one.get("request_id") for one in faults} <= {"http-fault", "grpc-fault"}, faults

@@ -14,11 +14,11 @@ import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
+from kserve.errors import ModelNotReady, ServerNotReady
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
-from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.servicer import InferenceServicer
 
 from yololine.errors import UsageError
@@ -29,6 +29,7 @@ from yololine.serving.refusals import (
     BadRequest,
     InternalError,
     Refusal,
+    Unavailable,
     internal_error,
 )
 from yololine.serving.service import Service
@@ -184,8 +185,11 @@ class Servicer(InferenceServicer):  # type: ignore[misc]  # kserve publishes no 
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "a predictor serves one version")
 
 
-class _RefuseGarbage(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # it has no types
-    """What is no message is the sender's fault; gRPC's own answer to it is UNKNOWN."""
+class _Refusals(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # it has no types
+    """What is no message is the sender's fault, gRPC's own answer to it is UNKNOWN.
+
+    kserve's interceptor for what its calls raise takes a refusal of ours for a fault of the server.
+    """
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         handler = await continuation(details)
@@ -201,12 +205,25 @@ class _RefuseGarbage(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # it ha
 
         async def refuse_or_answer(request: Any, context: Any) -> Any:
             if request is None:
-                refusal = BadRequest("body: is no message of this call; mend it")
+                refusal: Refusal = BadRequest("body: is no message of this call; mend it")
                 method = details.method.rpartition("/")[2]
                 metrics.REQUESTS.labels("grpc other", refusal.code).inc()
                 event("request", method=method, status=refusal.code, reason=refusal.reason)
                 await _abort(context, refusal)
-            return await answer(request, context)
+            try:
+                return await answer(request, context)
+            except grpc.aio.AbortError:
+                raise
+            except (ModelNotReady, ServerNotReady):
+                refusal = Unavailable("model: is not ready; try again later", retry_after_seconds=1)
+            except Exception:  # noqa: BLE001 (the last resort: nothing of it may reach the sender)
+                request_id = uuid4().hex
+                LOGGER.exception(
+                    "a request could not be answered", extra={"fields": {"request_id": request_id}}
+                )
+                refusal = internal_error(request_id)
+            await _abort(context, refusal)
+            return None
 
         return handler._replace(request_deserializer=read, unary_unary=refuse_or_answer)
 
@@ -221,7 +238,7 @@ async def start(
     """
     limit = service.settings.max_body_bytes
     server = grpc.aio.server(
-        interceptors=(_RefuseGarbage(), ExceptionToStatusInterceptor()),
+        interceptors=(_Refusals(),),
         options=[
             ("grpc.max_receive_message_length", limit),
             ("grpc.max_send_message_length", -1),
