@@ -127,7 +127,22 @@ def test_to_deploy_is_asked_what_the_pipeline_is_asked() -> None:
         (["deploy", "sheet"], 2, "is no bucket, and the pods that serve a version read it"),
         (["deploy", "sheet", "--store-uri", "s3://"], 2, "s3://"),
         (["rollback", "sheet"], 1, "is no usable kubeconfig"),
-        (["rollback", "Sheet"], 2, "deploy_service='Sheet': must be 1 to 41 lower-case"),
+        # By the words that were typed, not by those of the pipeline.
+        (["deploy", "sheet"], 2, "error: --store-uri '"),
+        (["deploy", "sheet", "--replicas", "0"], 2, "error: --replicas 0: must be 1 to 1000"),
+        (
+            ["deploy", "sheet", "--replicas", "3", "--max-replicas", "2", "--cpu", "none"],
+            2,
+            "- --max-replicas 2: is less than --replicas 3",
+        ),
+        (
+            ["deploy", "sheet", "--requests-uri", "recorded"],
+            2,
+            "there is no shadow; use --strategy shadow, or leave --requests-uri empty",
+        ),
+        (["deploy", "sheet", "--gpu-count", "1", "--gpu-type", "a b"], 2, "--gpu-type 'a b': is"),
+        (["rollback", "Sheet"], 2, "error: SERVICE 'Sheet': must be 1 to 41 lower-case"),
+        (["rollback", "sheet", "--namespace", "A B"], 2, "error: --namespace 'A B': is no name"),
         (["serve", "sheet"], 2, "model 'sheet': has no version in"),
     ],
 )

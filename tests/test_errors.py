@@ -80,3 +80,11 @@ def test_errors_travel_between_processes() -> None:
     error = SourceError("a\nb", rule="r", remedy="m")
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 - made in this line
     assert (type(again), str(again)) == (SourceError, str(error))
+
+
+def test_errors_can_be_told_in_other_words() -> None:
+    error = SourceError("a=1", rule="a is odd", remedy="change a")
+    told = error.reworded(lambda words: words.replace("a", "--b"))
+    assert (type(told), str(told)) == (SourceError, "--b=1: --b is odd; ch--bnge --b")
+    several = Faults([error, error]).reworded(str.upper)
+    assert str(several).count("- A=1: A IS ODD; CHANGE A") == 2

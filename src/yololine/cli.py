@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -215,17 +217,34 @@ def _go_live(ctx: click.Context, model: str, options: Mapping[str, str | None]) 
         for one in fields(Target)
         if (short := one.name.removeprefix("deploy_")) in given
     }
-    # So that a job that is cancelled puts back what was live, as a step does.
-    with terminable():
-        live = go_live(
-            open_store(given["store_uri"]),
-            model,
-            Target(**target),
-            rollback=command == "rollback",
-            say=click.echo,
-        )
+    try:
+        # So that a job that is cancelled puts back what was live, as a step does.
+        with terminable():
+            live = go_live(
+                open_store(given["store_uri"]),
+                model,
+                Target(**target),
+                rollback=command == "rollback",
+                say=click.echo,
+            )
+    except YololineError as error:
+        raise error.reworded(partial(_in_options, given)) from error
     checked = f", {live.golden_checked} golden images as evaluated" if live.golden_checked else ""
     click.echo(f"{live.name}@{live.version} is live at {live.url}{checked}")
+
+
+def _in_options(given: Mapping[str, Any], words: str) -> str:
+    """The words with options where they name parameters of the pipeline: `--replicas 2`."""
+    from yololine.runs.parameters import option_name
+
+    def option(match: re.Match[str]) -> str:
+        short, value = match[1].removeprefix("deploy_"), match[2].replace("=", " ")
+        if short in given:
+            return f"{option_name(short)}{value}"
+        # A rollback takes its service without an option.
+        return f"SERVICE{value}" if short == "service" else match[0]
+
+    return re.sub(r"(?<![\w/.-])([a-z]+(?:_[a-z]+)+)(=?)", option, words)
 
 
 def pipeline_command(file: Path) -> click.Command:

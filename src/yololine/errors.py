@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 _LONGEST_VALUE = 1000
 _UNSEEN = {"Cc", "Cs", "Zl", "Zp"}
@@ -57,6 +57,10 @@ class YololineError(Exception):
         self.rule = legible(rule, lines=True)
         self.remedy = legible(remedy, lines=True)
         super().__init__(f"{self.value}: {self.rule}; {self.remedy}")
+
+    def reworded(self, change: Callable[[str], str]) -> YololineError:
+        """The same error, each of its texts as `change` makes it."""
+        return _rebuild(type(self), change(self.value), change(self.rule), change(self.remedy))
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exception's own pickling would call __init__ without the keywords.
@@ -131,6 +135,10 @@ class Faults(UsageError):
         if len(self.faults) == 1:
             return str(self.faults[0])
         return f"{self.value}, {self.rule}".rstrip()
+
+    def reworded(self, change: Callable[[str], str]) -> YololineError:
+        """Each of the faults so."""
+        return type(self)([fault.reworded(change) for fault in self.faults])
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.faults,))
