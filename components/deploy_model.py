@@ -17,6 +17,7 @@ def deploy_model(
     deploy_namespace: str = "",
     deploy_strategy: str = "rolling",
     deploy_golden: bool = True,
+    deploy_requests_uri: str = "",
     deploy_timeout_seconds: int = 600,
     deploy_replicas: int = 1,
     deploy_max_replicas: int = 0,
@@ -41,6 +42,7 @@ def deploy_model(
         deploy_namespace: Namespace of the InferenceService (a name; empty takes the run's own).
         deploy_strategy: Whether pods are replaced at once, or the version is first tried in a service of its own beside the one that answers (rolling or shadow).
         deploy_golden: Whether the endpoint must answer the version's golden images as its evaluation did (true or false).
+        deploy_requests_uri: Recorded pictures, of which a shadow answers up to 200 beside the live version; only with deploy_strategy=shadow (s3://bucket/prefix, or a folder that the step can read; empty for none).
         deploy_timeout_seconds: How long the rollout may take before it is undone (seconds; 30 to 86400).
         deploy_replicas: Pods that serve, at least (pods; 1 to 1000).
         deploy_max_replicas: Pods that serve under load, at most (pods; 0 to 1000, 0 for no more than deploy_replicas).
@@ -76,6 +78,7 @@ def deploy_model(
         deploy_namespace=deploy_namespace,
         deploy_strategy=deploy_strategy,
         deploy_golden=deploy_golden,
+        deploy_requests_uri=deploy_requests_uri,
         deploy_timeout_seconds=deploy_timeout_seconds,
         deploy_replicas=deploy_replicas,
         deploy_max_replicas=deploy_max_replicas,

@@ -245,6 +245,7 @@ WRONG = [
     ("deploy_model", CASTINGS),
     ("deploy_model", CASTINGS | {"model": "Castings"}),
     ("deploy_model", CASTINGS | {"deploy_strategy": "canary"}),
+    ("deploy_model", CASTINGS | {"deploy_requests_uri": "s3://camera/line-1"}),
     ("deploy_model", CASTINGS | {"deploy_replicas": 3, "deploy_max_replicas": 2}),
     ("deploy_model", CASTINGS | {"deploy_node_selector": {"a b": "c"}}),
 ]

@@ -6,6 +6,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,13 @@ def golden_of(*, score: float = 0.9, box: tuple[float, ...] = (4, 4, 20, 16)) ->
     )
 
 
+def renumbered(golden: Golden, class_names: tuple[str, ...], *, class_id: int) -> Golden:
+    """The same with other names of the classes, and every detection of one of them."""
+    for image in golden.images:
+        image.detections.class_ids[:] = class_id
+    return replace(golden, class_names=class_names)
+
+
 def answers_of(golden: Golden) -> Callable[[bytes, Mapping[str, str]], dict[str, Any]]:
     """A model that finds in each golden image what evaluation did, and nothing in others."""
     known = {image.image_bytes: image.detections for image in golden.images}
@@ -116,7 +124,7 @@ def answers_of(golden: Golden) -> Callable[[bytes, Mapping[str, str]], dict[str,
             "boxes_xyxy": found.boxes_xyxy.tolist() if found else [],
             "scores": found.scores.tolist() if found else [],
             "class_ids": found.class_ids.tolist() if found else [],
-            "class_names": [],
+            "class_names": [golden.class_names[i] for i in found.class_ids] if found else [],
             "width": 32,
             "height": 24,
         }

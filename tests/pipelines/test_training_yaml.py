@@ -41,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "deploy_namespace": "",
     "deploy_strategy": "rolling",
     "deploy_golden": True,
+    "deploy_requests_uri": "",
     "deploy_timeout_seconds": 600,
     "deploy_replicas": 1,
     "deploy_max_replicas": 0,

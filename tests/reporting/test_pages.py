@@ -144,7 +144,7 @@ def test_the_report_has_every_section(succeeded: Any) -> None:
         assert words in page.said, words
     assert len(page.all("img")) == 8 + 3
     # Each photograph once, drawn twice.
-    assert len(page.all("image")) == len(page.all("use")) == 5
+    assert len(page.all("image")) == len(page.all("use")) == 5 + 4
     assert "What happened" not in page.said
 
 
@@ -430,6 +430,43 @@ def test_a_deployment_alone_is_a_report_of_its_own(succeeded: Any) -> None:
     assert live["deploy_model"].facts["url"] in page.said
 
 
+def test_recorded_requests_are_shown_beside_what_was_live(succeeded: Any) -> None:
+    record = succeeded.records["deploy_model"]
+    recorded = record.facts["recorded"]
+    pages = (report(succeeded), Page(render_step_page(record, succeeded.exhibits)))
+    for page in pages:
+        for words in (
+            "200 of 48,210 pictures, 1 left out",
+            "188 of 197",
+            "s3://cameras/line-2",
+            "2025-05-02/0008.jpg",
+            "2025-05-01/0007.jpg",
+            "cut short",
+            "scratch 0.81 at (64, 48, 192, 144) is not found",
+        ):
+            assert words in page.said
+        assert 'aria-label="live before: 1 scratch (1 only there), 1 dent"' in page.text
+        assert 'aria-label="this version: 1 dent"' in page.text
+    changes = {"compared": 0, "alike": 0, "otherwise": [], "unanswered": [], "examples": []}
+    for more, words in (
+        ({}, "197, with no live version to compare with"),
+        ({"failed": f"night {HOSTILE}.jpg"}, "Not answered night"),
+    ):
+        told = {**record.facts, "recorded": {**recorded, **changes, **more}}
+        page = Page(render_step_page(record.model_copy(update={"facts": told}), {}))
+        assert words in page.said
+        assert "<script>alert" not in page.text
+    none = {key: value for key, value in record.facts.items() if key != "recorded"}
+    page = Page(render_step_page(record.model_copy(update={"facts": none}), {}))
+    assert "Recorded requests" not in page.said
+
+
+def test_what_ran_the_model_is_told(succeeded: Any) -> None:
+    page = report(succeeded)
+    assert "OpenVINO 2026.4.1 ran it on CPU in bf16; a predictor takes the same" in page.said
+    assert "Evaluated in bf16" in page.said
+
+
 def test_wrong_answers_are_shown_beside_the_right_ones(succeeded: Any) -> None:
     record = succeeded.records["deploy_model"]
     box = {"name": "scratch", "xywh": [0.1, 0.1, 0.2, 0.2], "right": False, "score": 0.9}
@@ -440,7 +477,8 @@ def test_wrong_answers_are_shown_beside_the_right_ones(succeeded: Any) -> None:
         "truth": [box],
         "found": [],
     }
-    told = {k: v for k, v in record.facts.items() if k not in {"url", "golden_checked"}}
+    left = {"url", "golden_checked", "recorded"}
+    told = {k: v for k, v in record.facts.items() if k not in left}
     failed = record.model_copy(
         update={
             "state": StepState.FAILED,

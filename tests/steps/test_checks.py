@@ -101,6 +101,11 @@ def test_what_is_right_passes(good: dict[str, Any], tmp_path: Path) -> None:
             "deploy_max_replicas=2: is less than deploy_replicas=3",
         ),
         ({"deploy_strategy": "canary"}, "use one of: rolling, shadow"),
+        ({"deploy_requests_uri": "/recorded"}, "deploy_requests_uri='/recorded': would be asked"),
+        (
+            {"deploy": True, "deploy_strategy": "shadow", "deploy_requests_uri": "/nowhere"},
+            "deploy_requests_uri='/nowhere': is not there",
+        ),
         ({"deploy_timeout_seconds": 29}, "deploy_timeout_seconds=29: must be 30 to 86400"),
         ({"deploy_cpu": "50m"}, "deploy_cpu='50m': is less"),
         ({"deploy_memory": "lots"}, "deploy_memory='lots': is no Kubernetes quantity"),

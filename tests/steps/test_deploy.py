@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from tests.conftest import MinioServer
 from tests.deployment.conftest import new_site, site  # noqa: F401 (fixtures)
-from tests.deployment.site import Site, answers_of, golden_of
+from tests.deployment.site import Site, answers_of, golden_of, picture
 from yololine.cli import cli
 from yololine.cluster.resources import INFERENCE_SERVICES, SERVICE_ACCOUNTS
 from yololine.errors import (
@@ -229,6 +229,111 @@ def test_what_was_live_before_comes_back_when_asked(
     assert shown.model_dump()["deployed"] == ()
 
 
+def test_a_shadow_is_asked_what_the_endpoint_was_asked(
+    site: Site,  # noqa: F811
+    store: Store,
+    answering: Register,
+    registers: Register,
+    tmp_path: Path,
+) -> None:
+    answering(FIRST)
+    assert step(store, tmp_path, "run-1", "castings").state is StepState.DONE
+    for name, shade in (("day", 10), ("dusk", 90), ("night", 70)):
+        store.write_bytes(f"recorded/{name}.jpg", picture(shade))
+    store.write_bytes("recorded/half.jpg", picture(10)[:-200])
+    uri = f"{store.uri}/recorded"
+    golden = golden_of(box=(20, 4, 31, 16))
+    second = registers(SECOND, golden=golden)
+    site.kserve.models[second.version] = answers_of(golden)
+    asked = {"deploy_strategy": "shadow", "deploy_requests_uri": uri}
+    record = step(store, tmp_path, "run-2", "castings", **asked)
+    # A new version may see other things.
+    assert record.state is StepState.DONE, record.error
+    assert site.answering() == second.version
+    told = record.facts["recorded"]
+    (shown,) = told.pop("examples")
+    (left_out,) = told.pop("left_out")
+    assert left_out.startswith("half.jpg: ")
+    assert told == {
+        "uri": uri,
+        "found": 4,
+        "asked": 4,
+        "answered": 3,
+        "compared": 3,
+        "alike": 2,
+        "otherwise": ["day.jpg"],
+        "unanswered": [],
+        "failed": "",
+    }
+    assert (shown["caption"], len(shown["truth"]), len(shown["found"])) == ("day.jpg", 1, 1)
+    said = [one["said"] for one in record.facts["happened"]]
+    assert f"recorded requests: 4 of 4 pictures in {uri}" in said
+    assert "recorded requests: 3 answered, 2 as the live version does, 1 otherwise" in said
+    report = store.read_bytes("runs/run-2/report.html").decode()
+    for page in (report, (tmp_path / "run-2" / "report").read_text()):
+        assert "Recorded requests" in page
+        assert 'aria-label="live before: 1 pore (1 only there)"' in page
+        assert 'aria-label="this version: 1 pore (1 only here)"' in page
+        assert page.count("<image id=") == 1
+    shown = CliRunner().invoke(cli, ["show", "run-2", "--store-uri", store.uri])
+    assert "2 of 3 recorded requests answered as before" in shown.output
+
+
+def test_a_shadow_that_fails_on_a_recorded_request_does_not_go_live(
+    site: Site,  # noqa: F811
+    store: Store,
+    answering: Register,
+    tmp_path: Path,
+) -> None:
+    first, second = answering(FIRST), answering(SECOND)
+    assert step(store, tmp_path, "run-1", first.reference).state is StepState.DONE
+    good = site.kserve.models[second.version]
+    site.kserve.models[second.version] = lambda sent, query: (
+        {"status": 500, "error": "no"} if sent == picture(70) else good(sent, query)
+    )
+    service = site.cluster.get(INFERENCE_SERVICES, "castings")
+    folder = tmp_path / "recorded"
+    folder.mkdir()
+    for name, shade in (("day", 10), ("night", 70)):
+        (folder / f"{name}.jpg").write_bytes(picture(shade))
+    asked = {"deploy_strategy": "shadow", "deploy_requests_uri": str(folder)}
+    record = step(store, tmp_path, "run-2", second.reference, **asked)
+    assert record.state is StepState.FAILED
+    assert record.error
+    for words in (
+        "to the recorded request night.jpg, which the live version answers",
+        "It was a shadow: castings was not touched",
+    ):
+        assert words in record.error.message
+    assert (record.facts["recorded"]["failed"], record.facts["recorded"]["alike"]) == (
+        "night.jpg",
+        1,
+    )
+    assert site.answering() == first.version
+    now = site.cluster.get(INFERENCE_SERVICES, "castings")
+    assert service
+    assert now
+    assert now["metadata"]["generation"] == service["metadata"]["generation"]
+    assert "night.jpg" in (store.read_bytes("runs/run-2/report.html").decode())
+
+
+def test_recorded_requests_that_are_not_there_are_told_before_anything_is_done(
+    site: Site,  # noqa: F811
+    store: Store,
+    answering: Register,
+) -> None:
+    answering(FIRST)
+    target = replace(TARGET, deploy_strategy="shadow", deploy_requests_uri=f"{store.uri}/none")
+    with pytest.raises(UsageError, match=r"deploy_requests_uri=.*holds no file"):
+        go_live(store, "castings", target, say=print)
+    assert site.cluster.get(INFERENCE_SERVICES, "castings") is None
+    # A rollback tries nothing beside, and says so.
+    said: list[str] = []
+    with pytest.raises(DeploymentError, match="does not exist"):
+        go_live(store, "castings", target, rollback=True, say=said.append)
+    assert said[0].startswith("recorded requests are not asked")
+
+
 def command(*argv: str) -> Result:
     return CliRunner().invoke(cli, argv)
 
@@ -320,6 +425,28 @@ def test_preflight_asks_the_cluster_before_anything_is_trained(
     assert "ServiceAccount yololine-serving in namespace" in record.error.message
 
 
+def test_preflight_looks_for_recorded_requests(
+    site: Site,  # noqa: F811
+    store: Store,
+    nights: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    assert site
+    asked = {"deploy_strategy": "shadow", "deploy_requests_uri": f"{store.uri}/recorded"}
+    with pytest.raises(SystemExit):
+        preflight(str(tmp_path / "page"), parameters=nights | asked)
+    record = read_record(open_store(nights["store_uri"]), "night", "preflight")
+    assert record
+    assert record.error
+    assert "/recorded': holds no file, hidden ones apart" in record.error.message
+    store.write_bytes("recorded/a.jpg", picture(1))
+    preflight(str(tmp_path / "page"), parameters=nights | asked)
+    record = read_record(open_store(nights["store_uri"]), "night", "preflight")
+    assert record
+    row = {"name": "recorded requests", "ok": True, "detail": asked["deploy_requests_uri"]}
+    assert row in record.facts["checks"]
+
+
 def test_without_a_cluster_that_is_what_is_said(
     store: Store, registers: Register, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -382,6 +509,12 @@ def test_a_golden_set_that_is_damaged_stops_it(
         ("castings", replace(TARGET, deploy_gpu_count="many"), UsageError, "to serve on the"),
         ("castings", replace(TARGET, deploy_namespace="A B"), UsageError, "kubectl get namespaces"),
         ("castings", replace(TARGET, predictor_image=" "), UsageError, "is no name of an image"),
+        (
+            "castings",
+            replace(TARGET, deploy_requests_uri="s3://camera/line-1"),
+            UsageError,
+            "deploy_requests_uri='s3://camera/line-1': would be asked of nobody",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_without_a_cluster(

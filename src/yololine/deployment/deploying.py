@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,8 +11,8 @@ from yololine.cluster import Cluster
 from yololine.deployment.ledger import Ledger, holding
 from yololine.deployment.live import Live, Stage, before, give_back, put_back, target
 from yololine.deployment.preflight import FieldsTaken, check
-from yololine.deployment.request import DeployOutcome, DeployRequest
-from yololine.deployment.shadow import remove_shadow, try_beside
+from yololine.deployment.request import DeployOutcome, DeployRequest, RecordedRequest
+from yololine.deployment.shadow import ShadowReport, remove_shadow, try_beside
 from yololine.deployment.specification import digest_of, specification, version_of
 from yololine.errors import ClusterError, DeploymentError, Faults, Terminated
 from yololine.evaluation.golden import Golden
@@ -27,7 +27,8 @@ def deploy(
     cluster: Cluster,
     golden: Golden | None,
     progress: Callable[[str], None],
-    recorded: Sequence[bytes] = (),
+    recorded: Iterable[RecordedRequest] | None = None,
+    compared: Callable[[ShadowReport], None] = lambda _: None,
 ) -> DeployOutcome:
     """Make a version live behind its service's endpoint.
 
@@ -41,7 +42,9 @@ def deploy(
         golden: Of the version: images and what evaluation found in them. None leaves only the check
             that the endpoint serves this version.
         progress: Called with a sentence as things go on.
-        recorded: Encoded pictures as people sent them; a shadow answers them too.
+        recorded: Pictures as people sent them; a shadow answers them too. They are taken one by one
+            once it is up.
+        compared: Called with how it answered them, also where it did not answer one.
 
     Raises:
         Faults: Found beforehand; nothing was changed.
@@ -61,9 +64,8 @@ def deploy(
             check=ledger.check,
             timeout_seconds=request.timeout_seconds,
         )
-        shadow = None
         if request.strategy == "shadow":
-            shadow = try_beside(stage, body, golden, recorded)
+            try_beside(stage, body, golden, recorded, compared)
         else:
             # Of a run that was killed while it tried one.
             remove_shadow(stage, request.service_name)
@@ -73,9 +75,7 @@ def deploy(
         if previous and digest_of(previous) == digest_of(body):
             other = target(ledger.history, digest_of(body), None)
             earlier = other.body if other else None
-    return outcome(live, cluster, previous=earlier, started=started).model_copy(
-        update={"shadow": shadow}
-    )
+    return outcome(live, cluster, previous=earlier, started=started)
 
 
 def replace(

@@ -34,12 +34,14 @@ class Answer:
     """What the endpoint said of one picture."""
 
     detections: Detections
+    class_names: tuple[str, ...]
+    """Of each detection: versions may number their classes otherwise."""
     version: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class WrongAnswer:
-    """A golden image that was answered otherwise than evaluation did."""
+class OtherAnswer:
+    """A picture that was answered otherwise than `image.detections` says."""
 
     image: GoldenImage
     answered: Detections
@@ -49,7 +51,7 @@ class WrongAnswer:
 class WrongAnswers(DeploymentError):
     """The endpoint detects other things than evaluation did."""
 
-    answers: tuple[WrongAnswer, ...] = ()
+    answers: tuple[OtherAnswer, ...] = ()
 
 
 class Endpoint:
@@ -127,7 +129,11 @@ class Endpoint:
                 scores=np.array(prediction["scores"], np.float32),
                 class_ids=np.array(prediction["class_ids"], np.int32).reshape(count),
             )
-            return Answer(detections=found, version=str(said.get("model_version", "")))
+            return Answer(
+                detections=found,
+                class_names=tuple(map(str, prediction["class_names"])),
+                version=str(said.get("model_version", "")),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise self._bad(f"answers with no detections ({error})") from error
 
@@ -216,7 +222,7 @@ def check_golden(
         DeploymentError: It does not answer, or another version does.
     """
     wrong: list[str] = []
-    answers: list[WrongAnswer] = []
+    answers: list[OtherAnswer] = []
     parameters = {"min_score": golden.min_score, "iou_threshold": golden.iou_threshold}
     for image in golden.images:
         ask = partial(_answer, endpoint, image.image_bytes, parameters, version)
@@ -230,7 +236,7 @@ def check_golden(
         wrong.extend(f"{image.file_name}: {words}" for words in found)
         if found:
             answers.append(
-                WrongAnswer(image=image, answered=answer.detections, differences=tuple(found))
+                OtherAnswer(image=image, answered=answer.detections, differences=tuple(found))
             )
     if wrong:
         more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""

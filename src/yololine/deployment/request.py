@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -92,14 +93,21 @@ class DeployRequest(Frozen):
         return int(self.gpu_count)
 
 
-class ShadowReport(Frozen):
-    """How a shadow answered recorded requests, beside the version that answers people.
+@dataclass(frozen=True, kw_only=True)
+class RecordedRequest:
+    """A picture as somebody sent it to an endpoint.
 
-    A new version is meant to see other things than the old one: `agreeing` is for a person to read.
+    Attributes:
+        name: Where it was recorded, for people.
+        image_bytes: Encoded; the predictor can read it.
+        width: Pixels, upright.
+        height: Pixels, upright.
     """
 
-    recorded: int
-    agreeing: int
+    name: str
+    image_bytes: bytes
+    width: int
+    height: int
 
 
 class DeployOutcome(Frozen):
@@ -110,7 +118,6 @@ class DeployOutcome(Frozen):
         previous_version: Live before; None for the first one.
         generation: Of the InferenceService.
         golden_checked: Test images that the endpoint answered as evaluation did.
-        shadow: What the shadow said, where there was one.
     """
 
     service_name: str
@@ -121,7 +128,6 @@ class DeployOutcome(Frozen):
     generation: int
     golden_checked: int
     seconds: float
-    shadow: ShadowReport | None = None
 
 
 def check_service_name(name: str) -> str:

@@ -199,6 +199,7 @@ def disagreements(
     *,
     min_score: float = SHOWN_SCORE,
     class_names: Sequence[str] = (),
+    expected_by: str = "the evaluation",
 ) -> list[str]:
     """Where an answer differs from the evaluation's, a sentence each; empty where it does not.
 
@@ -210,6 +211,7 @@ def disagreements(
         answered: What was found now, in pixels of the same image.
         min_score: Least score that was asked for, 0..1.
         class_names: In the order of their ids; without them a class is told by its number.
+        expected_by: What the sentences call what found `golden_image.detections`.
     """
     expected = golden_image.detections
 
@@ -234,7 +236,7 @@ def disagreements(
             said.append(f"{told(expected, index)} is not found")
     for index in sorted(free):
         if not float(answered.scores[index]) <= min_score + SAME_SCORE:
-            said.append(f"{told(answered, index)} is found, and was not by the evaluation")
+            said.append(f"{told(answered, index)} is found, and was not by {expected_by}")
     return said
 
 

@@ -57,6 +57,7 @@ _GROUPS: tuple[tuple[str, dict[str, str]], ...] = (
 _HEADINGS = {step: heading for _, steps in _GROUPS for step, heading in steps.items()}
 _LISTED = 200
 """Rows of a list of files: a source with ten thousand faults must not make a page of megabytes."""
+_ENGINES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 _MANY = 14
 """Classes above which a matrix cannot be read at a glance, nor a plot of each."""
 _MOST = 100
@@ -214,6 +215,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.ChainableUndefined,
     )
     environment.globals.update(
+        ENGINES=_ENGINES,
         LISTED=_LISTED,
         MANY=_MANY,
         MOST=_MOST,

@@ -34,7 +34,13 @@ _EXAMPLE = {
     ParameterType.LIST: "[a, b]",
     ParameterType.STRUCT: "{a: 0.5}",
 }
-_URIS = ("source_uri", "store_uri", "weights_uri", "augmentation_policy")
+_URIS = (
+    "source_uri",
+    "store_uri",
+    "weights_uri",
+    "augmentation_policy",
+    "deploy_requests_uri",
+)
 _LARGEST = 2**53
 """KFP carries whole numbers as floats, which are exact up to here."""
 _TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}

@@ -198,6 +198,11 @@ def _of_run(run: ShownRun) -> Iterator[Text | Table | Padding]:
         facts = live.facts
         yield _row("live", f"{facts.get('version')} at {facts['url']}")
         yield _row("", f"{facts.get('golden_checked', 0)} golden images answered as evaluated")
+        if recorded := facts.get("recorded"):
+            told = f"{recorded['answered']} recorded requests answered"
+            if compared := recorded["compared"]:
+                told = f"{recorded['alike']} of {compared} recorded requests answered as before"
+            yield _row("", told)
     source = run.steps.get("resolve_source")
     yield from _lineage(run.steps, source.facts.get("source_uri", "") if source else "")
     if not run.logs and (images := _images(run.steps)):

@@ -29,6 +29,7 @@ from yololine.steps.pods import (
     selector_faults,
     toleration_faults,
 )
+from yololine.steps.recorded import find_requests
 from yololine.steps.target import Target, store_faults
 from yololine.storage import Entry, open_object, open_store, sha256_bytes
 
@@ -161,6 +162,9 @@ def _check_deployment(checks: _Checks, p: dict[str, Any]) -> None:
     faults: list[YololineError] = list(target.faults())
     if p["deploy"]:
         faults += store_faults(p["store_uri"])
+        if uri := target.deploy_requests_uri:
+            with checks.check("recorded requests", uri):
+                find_requests(uri)
     if faults or not (p["deploy"] or p["deploy_service"]):
         checks.add("deployment", faults, "none")
         return

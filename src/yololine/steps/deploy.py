@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +28,15 @@ from yololine.registry.versions import Version, resolve_version, version_name
 from yololine.reporting.boxes import to_draw
 from yololine.reporting.pictures import thumbnail
 from yololine.steps.perform import LOG, Step, publish_exhibits, running, write_page, write_text
+from yololine.steps.recorded import Requests, find_requests
 from yololine.steps.target import Target, store_faults
 from yololine.storage import Store, fetch_files, sha256_bytes
 from yololine.telemetry.records import StepState, now
 
 if TYPE_CHECKING:
     from yololine.cluster import Cluster
-    from yololine.deployment import DeployRequest
-    from yololine.deployment.endpoint import WrongAnswer
+    from yololine.deployment import DeployRequest, ShadowReport
+    from yololine.deployment.endpoint import OtherAnswer
 
 Say = Callable[[str], None]
 """Told what happens, in sentences."""
@@ -104,6 +106,7 @@ def deploy_model(
                 run_id=step.run_id,
                 say=say,
                 begun=lambda version: _take(step, version),
+                compared=partial(_show_recorded, step),
             )
         except DeploymentError as error:
             _show_wrong_answers(step, error)
@@ -123,6 +126,7 @@ def go_live(
     run_id: str = "",
     say: Say,
     begun: Callable[[Version], None] = lambda _: None,
+    compared: Callable[[Requests, ShadowReport], None] = lambda *_: None,
 ) -> Live:
     """Put a version live, or an earlier one again; and keep in the store what answers where.
 
@@ -135,6 +139,7 @@ def go_live(
         run_id: Of the run that does it; empty for a command.
         say: Told what happens.
         begun: Called with the version before anything is changed.
+        compared: Called with how a shadow answered recorded requests, where there were any.
 
     Raises:
         UsageError: There is no such version, or a parameter is wrong.
@@ -145,6 +150,8 @@ def go_live(
     if faults := list(target.faults()):
         raise in_one(faults)
     if rollback:
+        if target.deploy_requests_uri:
+            say("recorded requests are not asked: a rollback tries no version beside another")
         return _go_back(store, model, target, run_id=run_id, say=say, begun=begun)
     for fault in store_faults(store.uri):
         raise fault
@@ -152,6 +159,7 @@ def go_live(
     check_service_name(target.deploy_service or version.name)
     begun(version)
     golden = _golden(store, version) if target.deploy_golden else None
+    requests = find_requests(uri) if (uri := target.deploy_requests_uri) else None
     request = request_of(
         version, target, store_uri=store.uri, lineage=_lineage(store, version, run_id)
     )
@@ -159,8 +167,25 @@ def go_live(
     from yololine import deployment
 
     say(f"deploying {version.reference} as {request.service_name} in {cluster.namespace}")
+    if requests:
+        say(f"recorded requests: {requests}")
+
+    def shadowed(report: ShadowReport) -> None:
+        if requests is None:
+            return
+        if left_out := requests.left_out_in_words():
+            say(left_out)
+        compared(requests, report)
+
     with _keeping_trouble(store, version.name, request.service_name, cluster):
-        done = deployment.deploy(request, cluster=cluster, golden=golden, progress=say)
+        done = deployment.deploy(
+            request,
+            cluster=cluster,
+            golden=golden,
+            progress=say,
+            recorded=requests,
+            compared=shadowed,
+        )
     return _kept(store, version.name, done, cluster, run_id=run_id, rollback=False)
 
 
@@ -208,7 +233,7 @@ def check_service_name(name: str) -> None:
         raise UsageError(
             f"deploy_service={name!r}",
             rule=error.rule,
-            remedy="give another one; without deploy_service it is the model's name",
+            remedy="choose another one; where none is given, it is the model's name",
         ) from error
 
 
@@ -364,6 +389,7 @@ def _take(step: Step, version: Version) -> None:
         facts={
             "name": version.name,
             "version": version.version,
+            "precision": version.precision,
             "class_names": list(version.class_names),
         },
     )
@@ -371,24 +397,51 @@ def _take(step: Step, version: Version) -> None:
 
 def _show_wrong_answers(step: Step, error: BaseException) -> None:
     """Put what the endpoint answered wrongly beside what evaluation had answered."""
-    answers = _wrong_answers(error)
-    if not answers:
-        return
-    class_names = tuple(step.record.facts.get("class_names") or ())
-    pictures: dict[str, bytes] = {}
-    examples = []
-    for index, wrong in enumerate(answers):
-        name = f"golden-{index:02d}"
-        pictures[name] = thumbnail(decode_rgb(wrong.image.image_bytes))
-        examples.append({"exhibit": name, **_example(wrong, class_names)})
+    if answers := _wrong_answers(error):
+        class_names = tuple(step.record.facts.get("class_names") or ())
+        step.update(
+            facts={
+                **step.record.facts,
+                "wrong_answers": _shown(step, "golden", answers, class_names),
+            }
+        )
+
+
+def _show_recorded(step: Step, requests: Requests, report: ShadowReport) -> None:
+    """Tell how a shadow answered recorded requests, with pictures of what differs most."""
+    told = {
+        "uri": requests.uri,
+        "found": requests.found,
+        "asked": len(requests.paths),
+        "left_out": list(requests.left_out),
+        "answered": report.answered,
+        "compared": report.compared,
+        "alike": report.alike,
+        "otherwise": list(report.otherwise),
+        "unanswered": list(report.unanswered),
+        "failed": report.failed,
+        "examples": _shown(step, "recorded", report.examples, report.class_names),
+    }
+    step.update(facts={**step.record.facts, "recorded": told})
+
+
+def _shown(
+    step: Step, kind: str, answers: Sequence[OtherAnswer], class_names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """What the page says of answers; their pictures become exhibits."""
+    pictures = {
+        f"{kind}-{index:02d}": thumbnail(decode_rgb(other.image.image_bytes))
+        for index, other in enumerate(answers)
+    }
     refs = publish_exhibits(step, pictures)
-    step.update(
-        facts={**step.record.facts, "wrong_answers": examples},
-        exhibits={name: ref.path for name, ref in refs.items()},
-    )
+    step.update(exhibits={**step.record.exhibits, **{name: ref.path for name, ref in refs.items()}})
+    return [
+        {"exhibit": name, **_example(other, class_names)}
+        for name, other in zip(pictures, answers, strict=True)
+    ]
 
 
-def _wrong_answers(error: BaseException) -> tuple[WrongAnswer, ...]:
+def _wrong_answers(error: BaseException) -> tuple[OtherAnswer, ...]:
     from yololine.deployment.endpoint import WrongAnswers
 
     at: BaseException | None = error
@@ -399,8 +452,8 @@ def _wrong_answers(error: BaseException) -> tuple[WrongAnswer, ...]:
     return ()
 
 
-def _example(wrong: WrongAnswer, class_names: tuple[str, ...]) -> dict[str, Any]:
-    image, expected, answered = wrong.image, wrong.image.detections, wrong.answered
+def _example(other: OtherAnswer, class_names: Sequence[str]) -> dict[str, Any]:
+    image, expected, answered = other.image, other.image.detections, other.answered
     pairs = {
         here: there
         for here, there in same_places(expected, answered).items()
@@ -414,7 +467,7 @@ def _example(wrong: WrongAnswer, class_names: tuple[str, ...]) -> dict[str, Any]
     size = {"width": image.width, "height": image.height}
     return {
         "caption": image.file_name,
-        "differences": list(wrong.differences),
+        "differences": list(other.differences),
         "truth": to_draw(
             expected.boxes_xyxy,
             [name(one) for one in expected.class_ids],

@@ -301,10 +301,11 @@ def run_id_of(beside: str) -> str:
 def publish_exhibits(step: Step, exhibits: dict[str, bytes]) -> dict[str, FileRef]:
     """Put pictures, JPEG by name, beside the step's result, whether or not that comes to be."""
     folder = result_folder(step.name, step.record.key)
+    there = len(step.record.exhibits)
     with tempfile.TemporaryDirectory() as scratch:
         pictures: list[tuple[Path, str]] = []
         for data in exhibits.values():
-            picture = Path(scratch, f"{len(pictures):03d}.jpg")
+            picture = Path(scratch, f"{there + len(pictures):03d}.jpg")
             picture.write_bytes(data)
             pictures.append((picture, f"{folder}/exhibits/{picture.name}"))
         refs = publish_files(step.store, pictures)

@@ -34,6 +34,8 @@ class Target:
     deploy_strategy: str = "rolling"
     deploy_golden: bool = True
     """Whether the golden images must be answered as evaluation answered them."""
+    deploy_requests_uri: str = ""
+    """Pictures that a shadow answers beside the live version; empty for none."""
     deploy_timeout_seconds: float = 600
     deploy_replicas: float = 1
     deploy_max_replicas: float = 0
@@ -76,6 +78,13 @@ class Target:
                 self.deploy_strategy,
                 "is not known",
                 f"use one of: {', '.join(STRATEGIES)}",
+            )
+        if self.deploy_requests_uri and self.deploy_strategy == "rolling":
+            yield _fault(
+                "deploy_requests_uri",
+                self.deploy_requests_uri,
+                "would be asked of nobody: with deploy_strategy=rolling there is no shadow",
+                "use deploy_strategy=shadow, or leave deploy_requests_uri empty",
             )
         least, most = LIMITS_SECONDS
         if not least <= self.deploy_timeout_seconds <= most:
