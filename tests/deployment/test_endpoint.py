@@ -73,7 +73,12 @@ def test_a_picture_goes_as_it_is_and_detections_come_back(
 
     def answer(request: BaseHTTPRequestHandler) -> Reply:
         asked.append((request.path, request.headers["Content-Type"]))
-        prediction = {"boxes_xyxy": [[1, 2, 3, 4]], "scores": [0.5], "class_ids": [1]}
+        prediction = {
+            "boxes_xyxy": [[1, 2, 3, 4]],
+            "scores": [0.5],
+            "class_ids": [1],
+            "class_names": ["pore"],
+        }
         body = {"predictions": [prediction], "model_version": "v1"}
         return 200, {}, json.dumps(body).encode()
 
@@ -83,6 +88,7 @@ def test_a_picture_goes_as_it_is_and_detections_come_back(
     assert found.version == "v1"
     assert found.detections.boxes_xyxy.tolist() == [[1, 2, 3, 4]]
     assert found.detections.class_ids.tolist() == [1]
+    assert found.class_names == ("pore",)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +99,15 @@ def test_a_picture_goes_as_it_is_and_detections_come_back(
         ((200, {}, b"[]"), "answers with no detections"),
         ((200, {}, b'{"predictions": [{}, {}]}'), "answers with no detections"),
         ((200, {}, b'{"predictions": [{"boxes_xyxy": [1], "scores": [1]}]}'), "no detections"),
+        (
+            (
+                200,
+                {},
+                b'{"predictions": [{"boxes_xyxy": [[1, 2, 3, 4]], "scores": [1], "class_ids": [1],'
+                b'"class_names": []}]}',
+            ),
+            "no detections",
+        ),
         ((503, {}, b"queue is full"), r"answers 503 \(queue is full\)"),
     ],
 )

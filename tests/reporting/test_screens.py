@@ -165,11 +165,12 @@ def test_names_of_boxes_are_read_where_there_is_room(browser: Browser, tmp_path:
     drawn = Drawn(browser, tmp_path / "page.html", _report(succeeded_run()))
     for width in (PHONE, DESK):
         drawn.overflow(width)
-        names = drawn.page.locator(".examples figure").first.locator("b")
+        figures = drawn.page.locator("#evaluate_detector .examples figure")
+        names = figures.first.locator("b")
         assert names.count() > 3
         assert all(name.is_visible() for name in names.all())
         # The small ones show colours alone, and are enlarged on request.
-        assert not drawn.page.locator(".examples figure").nth(1).locator("b").first.is_visible()
+        assert not figures.nth(1).locator("b").first.is_visible()
     drawn.page.context.close()
 
 

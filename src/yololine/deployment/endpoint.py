@@ -124,6 +124,7 @@ class Endpoint:
         try:
             (prediction,) = said["predictions"]
             count = len(prediction["scores"])
+            named = zip(prediction["class_names"], prediction["scores"], strict=True)
             found = Detections(
                 boxes_xyxy=np.array(prediction["boxes_xyxy"], np.float32).reshape(count, 4),
                 scores=np.array(prediction["scores"], np.float32),
@@ -131,7 +132,7 @@ class Endpoint:
             )
             return Answer(
                 detections=found,
-                class_names=tuple(map(str, prediction["class_names"])),
+                class_names=tuple(str(name) for name, _ in named),
                 version=str(said.get("model_version", "")),
             )
         except (KeyError, TypeError, ValueError) as error:
