@@ -91,6 +91,9 @@ def test_a_picture_goes_as_it_is_and_detections_come_back(
     assert found.class_names == ("pore",)
 
 
+NAMELESS = {"boxes_xyxy": [[1, 2, 3, 4]], "scores": [1], "class_ids": [1], "class_names": []}
+
+
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
@@ -99,15 +102,7 @@ def test_a_picture_goes_as_it_is_and_detections_come_back(
         ((200, {}, b"[]"), "answers with no detections"),
         ((200, {}, b'{"predictions": [{}, {}]}'), "answers with no detections"),
         ((200, {}, b'{"predictions": [{"boxes_xyxy": [1], "scores": [1]}]}'), "no detections"),
-        (
-            (
-                200,
-                {},
-                b'{"predictions": [{"boxes_xyxy": [[1, 2, 3, 4]], "scores": [1], "class_ids": [1],'
-                b'"class_names": []}]}',
-            ),
-            "no detections",
-        ),
+        ((200, {}, json.dumps({"predictions": [NAMELESS]}).encode()), "no detections"),
         ((503, {}, b"queue is full"), r"answers 503 \(queue is full\)"),
     ],
 )
