@@ -71,7 +71,7 @@ class KServe:
         self._api_client = api_client
         self._fronts: dict[str, ThreadingHTTPServer] = {}
         self._rotation: dict[str, list[tuple[str, str]]] = {}
-        self._predictors: dict[str, Running] = {}
+        self._predictors: dict[tuple[str, str], Running] = {}
         self._starting = threading.Lock()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kserve", daemon=True)
@@ -284,9 +284,11 @@ class KServe:
 
     def _predictor_of(self, uri: str, name: str) -> Running:
         with self._starting:
-            if uri not in self._predictors:
-                self._predictors[uri] = Running(self.folders[uri], "--model-name", name).ready()
-            return self._predictors[uri]
+            # A shadow serves the same version under its own name.
+            if (name, uri) not in self._predictors:
+                started = Running(self.folders[uri], "--model-name", name).ready()
+                self._predictors[name, uri] = started
+            return self._predictors[name, uri]
 
     def _pass_on(
         self,

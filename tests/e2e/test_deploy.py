@@ -197,7 +197,13 @@ def test_a_version_goes_live_a_wrong_one_does_not_stay_and_a_good_one_comes_back
     assert answered(facts["url"], _picture(200))[0] == first.version
 
     second = registers("c" * 64)
-    assert run_deployment(store, model=second.reference).exit_code == 0
+    for shade in (60, 120, 250):
+        store.write_bytes(f"recorded/{shade}.jpg", _picture(shade))
+    asked = {"deploy_strategy": "shadow", "deploy_requests_uri": f"{store.uri}/recorded"}
+    tried = run_deployment(store, model=second.reference, **asked)
+    assert tried.exit_code == 0, tried.output
+    recorded = tried.records["deploy_model"].facts["recorded"]
+    assert (recorded["compared"], recorded["alike"]) == (3, 3)
     assert answered(facts["url"], _picture(90))[0] == second.version
     back = run_deployment(store, model="steel", rollback="true")
     assert back.exit_code == 0, back.output

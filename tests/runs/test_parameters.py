@@ -224,11 +224,17 @@ def test_paths_are_made_to_mean_the_same_anywhere(
     monkeypatch.setenv("HOME", "/home/worker")
     (tmp_path / "policy.yaml").touch()
     assert with_absolute_paths(
-        {"source_uri": " raw ", "store_uri": "~/store", "augmentation_policy": "policy.yaml"}
+        {
+            "source_uri": " raw ",
+            "store_uri": "~/store",
+            "augmentation_policy": "policy.yaml",
+            "deploy_requests_uri": ".",
+        }
     ) == {
         "source_uri": f"{tmp_path}/raw",
         "store_uri": "/home/worker/store",
         "augmentation_policy": f"{tmp_path}/policy.yaml",
+        "deploy_requests_uri": str(tmp_path),
     }
     unchanged = {
         "source_uri": " s3://bucket/raw",
