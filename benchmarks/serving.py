@@ -273,8 +273,7 @@ def run(until, seen):
         seen.append((time.perf_counter() - started) * 1000)
 
 def together(seconds, seen):
-    # As many as the server has: one prepares while the engine is busy.
-    count = engine.streams + 1
+    count = engine.streams  # as many as the server has
     until = time.perf_counter() + seconds
     threads = [threading.Thread(target=run, args=(until, seen)) for _ in range(count)]
     started = time.perf_counter()

@@ -101,8 +101,9 @@ class Service:
         )
         workers = Workers(
             Detecting(loaded.detector, self.limits, max_batch=max_batch).work,
-            # One more than the engine runs at once: it decodes meanwhile.
-            threads=engine.streams + 1,
+            # On a device of its own, one more than it runs at once: it decodes meanwhile. On a
+            # processor one more would only take turns with the others, and some would wait long.
+            threads=engine.streams + (engine.device != "CPU"),
             queue_length=self.settings.queue_length,
             max_batch=max_batch,
             max_wait_seconds=self.settings.max_wait_ms / 1000,
