@@ -23,14 +23,15 @@ KEY = "0123456789abcdef" * 4
 ANCHORS = 8
 
 
-def bright_model(file: Path, *, matrices: int = 0, side: int = 1024) -> Path:
+def bright_model(file: Path, *, most: float = 0.95, matrices: int = 0, side: int = 1024) -> Path:
     """A model that scores a scratch as high as the picture is bright, and a pit at 0.3.
 
-    In a picture brighter than 0.95 it finds what is no number. The scratch lies at
+    In a picture brighter than `most` it finds what is no number. The scratch lies at
     (8, 8, 24, 24) of the model's input, the pit at (32, 32, 56, 40).
 
     Args:
         file: Where it is written.
+        most: Brightness that it bears; 1 is white.
         matrices: Multiplications of square matrices that only cost time.
         side: Of those matrices.
     """
@@ -54,7 +55,7 @@ def bright_model(file: Path, *, matrices: int = 0, side: int = 1024) -> Path:
         numpy_helper.from_array(np.array([-1, 1, 1]), "column"),
         numpy_helper.from_array(constant, "constant"),
         numpy_helper.from_array(bright, "bright"),
-        numpy_helper.from_array(np.array([0.95], np.float32), "most"),
+        numpy_helper.from_array(np.array([most], np.float32), "most"),
         numpy_helper.from_array(np.zeros(1, np.float32), "zero"),
     ]
     means = "means"
