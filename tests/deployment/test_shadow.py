@@ -17,6 +17,7 @@ from tests.kserve_controller import Model, wait_until
 from yololine.cluster.resources import INFERENCE_SERVICES
 from yololine.deployment import RecordedRequest, ShadowReport
 from yololine.errors import DeploymentError
+from yololine.evaluation.golden import Golden
 
 pytestmark = pytest.mark.server
 
@@ -39,6 +40,17 @@ def failing_on(image_bytes: bytes) -> Model:
     return answer
 
 
+def tried(site: Site, golden: Golden, requests: list[RecordedRequest]) -> ShadowReport:
+    """How v2 answered recorded requests as a shadow, before it went live."""
+    reports: list[ShadowReport] = []
+    outcome = site.deploy(
+        request_of("v2", strategy="shadow"), golden, recorded=requests, compared=reports.append
+    )
+    assert outcome.version == "v2"
+    (report,) = reports
+    return report
+
+
 def test_a_version_is_tried_beside_the_live_one_and_then_takes_over(site: Site) -> None:
     golden = golden_of()
     # Classes in another order are no difference.
@@ -46,15 +58,7 @@ def test_a_version_is_tried_beside_the_live_one_and_then_takes_over(site: Site) 
     site.kserve.models = {"v1": answers_of(golden), "v2": answers_of(other)}
     site.deploy(request_of("v1"), golden)
     site.kserve.requests.clear()
-    reports: list[ShadowReport] = []
-    outcome = site.deploy(
-        request_of("v2", strategy="shadow"),
-        other,
-        recorded=recorded(one=90, two=10),
-        compared=reports.append,
-    )
-    assert outcome.version == "v2"
-    (report,) = reports
+    report = tried(site, other, recorded(one=90, two=10))
     assert (report.answered, report.compared, report.alike, report.examples) == (2, 2, 2, [])
     assert "recorded requests: 2 answered, 2 as the live version does, 0 otherwise" in site.said
     asked = site.kserve.requests
@@ -70,15 +74,7 @@ def test_what_a_new_version_sees_otherwise_is_told_and_refuses_nothing(site: Sit
     before, after = golden_of(), golden_of(box=(20, 4, 31, 16))
     site.kserve.models = {"v1": answers_of(before), "v2": answers_of(after)}
     site.deploy(request_of("v1"), before)
-    reports: list[ShadowReport] = []
-    outcome = site.deploy(
-        request_of("v2", strategy="shadow"),
-        after,
-        recorded=recorded(night=90, day=10),
-        compared=reports.append,
-    )
-    assert outcome.version == "v2"
-    (report,) = reports
+    report = tried(site, after, recorded(night=90, day=10))
     assert (report.alike, report.otherwise) == (1, ["day"])
     (shown,) = report.examples
     assert shown.differences == (
